@@ -1,0 +1,1 @@
+"""Annotations: read and write outlines that people drew."""

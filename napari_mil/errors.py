@@ -1,0 +1,48 @@
+"""What can go wrong through a user's files or choices, one class per subject.
+
+Every message is one sentence that says what was found and one that says what to do about it, because the
+command line prints it and napari shows it as a notification, both without a traceback. Arguments that only a
+programmer can get wrong raise ``ValueError`` or ``TypeError`` instead.
+"""
+
+from __future__ import annotations
+
+
+class NapariMilError(Exception):
+    """Base of all errors that a user can cause and remedy."""
+
+
+class SlideError(NapariMilError):
+    """A slide cannot be opened or read."""
+
+
+class TilingError(NapariMilError):
+    """A slide cannot be cut into tiles: no scale, no tissue, or a tile larger than the slide."""
+
+
+class EncoderError(NapariMilError):
+    """An encoder cannot be found, loaded, or does not fit the tiles."""
+
+
+class FeaturesError(NapariMilError):
+    """A feature file cannot be read, written, or belongs to something else."""
+
+
+class ModelError(NapariMilError):
+    """A MIL model or its checkpoint cannot be loaded, or does not fit the features."""
+
+
+class CohortError(NapariMilError):
+    """A cohort table is incomplete, contradictory, or leaks patients between splits."""
+
+
+class MapError(NapariMilError):
+    """An attention map cannot be read or written, or lacks what was asked of it."""
+
+
+class AnnotationError(NapariMilError):
+    """An annotation file cannot be read, or belongs to another slide."""
+
+
+class ExportError(NapariMilError):
+    """Results cannot be written where they were asked for."""

@@ -1,0 +1,1 @@
+"""Export: take the evidence away as files."""

@@ -1,0 +1,1 @@
+"""Training: cohort table and splits, losses, fit, metrics."""
