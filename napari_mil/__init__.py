@@ -1,4 +1,4 @@
-"""napari-mil: where did the model look, and was it right?
+"""See where a MIL model looked on a whole-slide image, and judge whether it was right.
 
 The public names live here and load their room on first use, so that ``import napari_mil`` stays light.
 """
