@@ -1,0 +1,349 @@
+"""Slide to attention map as one generator of Progress: the window, the command line and cohorts all drive this one.
+
+Closing the generator cancels the run; what was extracted by then stays in the feature file and the next run resumes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import ExportError, ModelError, NapariMilError
+from .export import export_patches, overlay_figure, write_map_geojson
+from .features import Features, choose_device, iter_extract, load_encoder, models_folder
+from .maps import AttentionMap, attention_map
+from .models import ModelCard, check_fit, load_model
+from .progress import Progress, Steps, finish
+from .slides import SlideRef, open_slide
+from .tiling import TissueMask, find_tissue, tile
+
+if TYPE_CHECKING:
+    from .features import Encoder
+    from .models import MILModel
+    from .slides import Slide
+
+STAGES = ("Opening the slide", "Finding tissue", "Reading and encoding patches", "Running the model", "Writing results")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """What a run leaves in memory and on disk.
+
+    Parameters
+    ----------
+    slide : SlideRef
+        The slide.
+    mask : TissueMask
+        Where its tissue is.
+    features : Features
+        The bag.
+    map : AttentionMap
+        Raw scores and prediction.
+    files : mapping of str to Path
+        What was written, by name ("attention.h5"); empty without an output folder.
+    seconds : mapping of str to float
+        Wall time of each stage.
+    """
+
+    slide: SlideRef
+    mask: TissueMask
+    features: Features
+    map: AttentionMap
+    files: Mapping[str, Path]
+    seconds: Mapping[str, float]
+
+
+def features_folder() -> Path:
+    """Return the folder where the window keeps feature files between sessions.
+
+    Returns
+    -------
+    Path
+        ``NAPARI_MIL_FEATURES`` if set, else a folder in the user's data directory.
+    """
+    import platformdirs
+
+    named = os.environ.get("NAPARI_MIL_FEATURES")
+    return Path(named) if named else platformdirs.user_data_path("napari-mil") / "features"
+
+
+def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float) -> Path:
+    """Return the file in `features_folder` for a slide, an encoder and a tile size; the name tells all three apart.
+
+    Parameters
+    ----------
+    slide : SlideRef
+        The slide.
+    encoder : Encoder
+        The encoder.
+    tile_px : int
+        Patch edge in pixels.
+    mpp : float
+        Microns per patch pixel.
+
+    Returns
+    -------
+    Path
+        Where the features are, or will be, kept.
+    """
+    key = json.dumps([slide.quickhash, slide.mpp, asdict(encoder.info), tile_px, mpp])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return features_folder() / f"{Path(slide.path).stem}-{encoder.info.name}-{digest}.h5"
+
+
+def run(slide_path: str | os.PathLike[str], **options: Any) -> RunResult:
+    """Run the whole pipeline to its end; see `iter_run` for the parameters.
+
+    Parameters
+    ----------
+    slide_path : path
+        The slide.
+    **options
+        As in `iter_run`.
+
+    Returns
+    -------
+    RunResult
+        Map, features, mask and files.
+    """
+    return finish(iter_run(slide_path, **options))
+
+
+def iter_run(
+    slide_path: str | os.PathLike[str],
+    *,
+    model: MILModel | str | os.PathLike[str],
+    encoder: Encoder | str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    features_file: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    slide_mpp: float | tuple[float, float] | None = None,
+    top_k: int = 50,
+) -> Steps[RunResult]:
+    """Run a model over a slide, yielding Progress.
+
+    Parameters
+    ----------
+    slide_path : path
+        Any slide that `open_slide` takes.
+    model : MILModel, path or str
+        A model, its file, or the file's name in the models folder.
+    encoder : Encoder, path, str or None
+        What turns patches into features; None takes the one that the model's card names.
+    out : path or None
+        Folder for ``features.h5``, ``attention.h5``, ``heatmap.png``, ``attention.geojson``, ``patches/`` and
+        ``run.json``; None writes nothing but the features.
+    features_file : path or None
+        Where the features are kept; ``out/features.h5`` by default, or `features_path` without ``out``.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    slide_mpp : float, (float, float) or None
+        Microns per level-0 pixel, for a slide that does not state it.
+    top_k : int
+        How many patches to write to ``patches/``.
+
+    Yields
+    ------
+    Progress
+        At most about ten a second.
+
+    Returns
+    -------
+    RunResult
+        Map, features, mask and files.
+
+    Raises
+    ------
+    NapariMilError
+        In words a user can act on: slide, tissue, encoder, model or disk.
+    """
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, not {top_k}")
+    seconds: dict[str, float] = {}
+    yield Progress(STAGES[0])
+    with _timed(seconds, STAGES[0]):
+        slide = open_slide(slide_path, mpp=slide_mpp)
+    with slide:
+        with _timed(seconds, "Loading the model"):
+            mil = resolve_model(model)
+            coder = resolve_encoder(encoder, mil.card)
+        yield Progress(STAGES[1])
+        with _timed(seconds, STAGES[1]):
+            mask = find_tissue(slide)
+            grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
+        folder = _output_folder(out)
+        target = Path(features_file) if features_file is not None else None
+        if target is None:
+            target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _timed(seconds, STAGES[2]):
+            features = yield from iter_extract(slide, grid, coder, device=device, out=target)
+        yield Progress(STAGES[3], message=f"{len(features):,} patches")
+        with _timed(seconds, STAGES[3]):
+            amap = attention_map(mil, features, device=choose_device(device).device)
+        files: dict[str, Path] = {"features.h5": target}
+        if folder is not None:
+            with _timed(seconds, STAGES[4]):
+                yield from _write_results(folder, slide, amap, top_k, files)
+        result = RunResult(slide.ref, mask, features, amap, files, seconds)
+    if folder is not None:
+        files["run.json"] = _write_run_json(folder / "run.json", result)
+    return result
+
+
+def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:
+    """Return a model, loading it from its file or by its name in the models folder.
+
+    Parameters
+    ----------
+    model : MILModel, path or str
+        A model, a file, or the name of a file in the models folder with or without its ending.
+
+    Returns
+    -------
+    MILModel
+        The model.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it is not one of ours.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return model
+    path = Path(model)
+    candidates = [path, models_folder() / path, models_folder() / f"{path}.safetensors"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return load_model(candidate)
+    raise ModelError(f"No model file {path}, here or in the models folder {models_folder()}. Give a .safetensors file.")
+
+
+def resolve_encoder(encoder: Encoder | str | os.PathLike[str] | None, card: ModelCard) -> Encoder:
+    """Return an encoder that fits a model, by default the one its card names.
+
+    Parameters
+    ----------
+    encoder : Encoder, path, str or None
+        The encoder, its file or name; None takes the model card's.
+    card : ModelCard
+        What the model expects.
+
+    Returns
+    -------
+    Encoder
+        The encoder.
+
+    Raises
+    ------
+    ModelError
+        If the model takes other features than the encoder makes, or names no encoder and none was given.
+    EncoderError
+        If the encoder cannot be loaded.
+    """
+    if encoder is None:
+        if not card.encoder:
+            raise ModelError(
+                f'The model "{card.title or card.pooling}" does not say which encoder it takes. '
+                "Choose one (--encoder on the command line)."
+            )
+        encoder = card.encoder
+    if isinstance(encoder, str | os.PathLike):
+        encoder = load_encoder(encoder)
+    reason = check_fit(card, encoder.info)
+    if reason:
+        raise ModelError(reason)
+    return encoder
+
+
+def _output_folder(out: str | os.PathLike[str] | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ExportError(f"Cannot make the folder {folder}: {err.strerror}. Choose another with --out.") from err
+    if not os.access(folder, os.W_OK):
+        raise ExportError(f"The folder {folder} is read-only. Choose another with --out.")
+    return folder
+
+
+def _write_results(
+    folder: Path, slide: Slide, amap: AttentionMap, top_k: int, files: dict[str, Path]
+) -> Steps[None]:
+    yield Progress(STAGES[4], message="attention.h5")
+    amap.save(folder / "attention.h5")
+    files["attention.h5"] = folder / "attention.h5"
+    yield Progress(STAGES[4], message="attention.geojson")
+    files["attention.geojson"] = write_map_geojson(folder / "attention.geojson", amap)
+    yield Progress(STAGES[4], message="heatmap.png")
+    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap)
+    patches = yield from export_patches(slide, amap, folder / "patches", k=top_k, overwrite=True)
+    files["patches.csv"] = patches.table
+    files["patches"] = patches.folder
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
+
+
+def _write_run_json(path: Path, result: RunResult) -> Path:
+    """Write provenance and timings; strict JSON (no NaN), renamed into place."""
+    amap = result.map
+    record = {
+        "napari_mil": __version__,
+        "slide": asdict(result.slide),
+        "model": asdict(amap.model),
+        "encoder": asdict(amap.encoder),
+        "provenance": asdict(amap.provenance),
+        "prediction": {
+            "class_names": list(amap.prediction.class_names),
+            "probabilities": [float(p) for p in amap.prediction.probabilities],
+            "logits": [float(x) for x in amap.prediction.logits],
+        },
+        "tiles": {
+            "count": len(amap.grid),
+            "tile_px": amap.grid.tile_px,
+            "mpp": amap.grid.mpp,
+            "tile_l0_px": amap.grid.tile_l0,
+            "stride_l0_px": amap.grid.stride_l0,
+        },
+        "tissue_mm2": result.mask.area_mm2,
+        "seconds": dict(result.seconds),
+        "files": {name: str(file.name) for name, file in result.files.items()},
+    }
+    partial = path.with_suffix(".json.partial")
+    try:
+        partial.write_text(json.dumps(record, indent=2, default=str, allow_nan=False), encoding="utf-8")
+        partial.replace(path)
+    except OSError as err:
+        partial.unlink(missing_ok=True)
+        raise ExportError(f"Cannot write {path}: {err.strerror}. Free some space or choose another folder.") from err
+    return path
+
+
+__all__ = [
+    "STAGES",
+    "NapariMilError",
+    "RunResult",
+    "features_folder",
+    "features_path",
+    "iter_run",
+    "resolve_encoder",
+    "resolve_model",
+    "run",
+]
