@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from ._card import ModelCard, ScoreKind
+from typing import TYPE_CHECKING
 
-__all__ = ["ModelCard", "ScoreKind"]
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._base import BagOutput as BagOutput
+    from ._base import MILModel as MILModel
+    from ._base import Score as Score
+    from ._card import ModelCard as ModelCard
+    from ._card import ScoreKind as ScoreKind
+    from ._checkpoint import ModelEntry as ModelEntry
+    from ._checkpoint import list_models as list_models
+    from ._checkpoint import load_model as load_model
+    from ._checkpoint import read_card as read_card
+    from ._checkpoint import save_model as save_model
+    from ._fit import check_fit as check_fit
+    from ._registry import MODEL_NAMES as MODEL_NAMES
+    from ._registry import create_model as create_model
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_base": ["BagOutput", "MILModel", "Score"],
+        "_card": ["ModelCard", "ScoreKind"],
+        "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "save_model"],
+        "_fit": ["check_fit"],
+        "_registry": ["MODEL_NAMES", "create_model"],
+    },
+)

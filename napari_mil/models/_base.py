@@ -1,0 +1,98 @@
+"""The contract between MIL models and everything that shows them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ._card import ModelCard, ScoreKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """One number per patch, or per class and patch, as the model gave it: never normalised for display.
+
+    Parameters
+    ----------
+    raw : (N,) or (C, N) float32 tensor on the CPU
+        The score, in the bag's order.
+    kind : ScoreKind
+        What the numbers mean; it decides which display scales are honest.
+    """
+
+    raw: Tensor
+    kind: ScoreKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagOutput:
+    """What a model says of one bag.
+
+    Parameters
+    ----------
+    logits : (C,) float32 tensor on the model's device
+        The bag's prediction before softmax (or sigmoid where C is 1).
+    scores : mapping of str to Score
+        By name; empty where none were asked for.
+    """
+
+    logits: Tensor
+    scores: Mapping[str, Score]
+
+
+class MILModel(nn.Module, ABC):
+    """A model that turns a bag of patch features into a prediction and a score per patch.
+
+    Parameters
+    ----------
+    card : ModelCard
+        What the model is; `card.config` holds its sizes.
+
+    Attributes
+    ----------
+    defaults : dict
+        The names and default values of the sizes that `card.config` holds, one entry per accepted name.
+    default_score : str
+        Name of the score to show first.
+    """
+
+    defaults: ClassVar[dict[str, int | float]]
+    default_score: ClassVar[str]
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__()
+        self.card = card
+
+    @abstractmethod
+    def forward(self, bag: Tensor, scores: bool = True) -> BagOutput:
+        """Predict one bag.
+
+        Parameters
+        ----------
+        bag : (N, D) floating tensor
+            One feature vector per patch, N >= 1; it may stay on the CPU, rows are moved to the model's device.
+        scores : bool
+            True computes the scores per patch and records nothing for gradients; False (training) computes the
+            logits alone.
+
+        Returns
+        -------
+        BagOutput
+            Logits (C,) and, if asked for, the scores.
+
+        Raises
+        ------
+        ValueError
+            If the bag is empty or not (N, D) floating point.
+        ModelError
+            If the scores are asked for and the features hold NaN or infinite numbers.
+        """
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return class probabilities (C,) for logits (C,): softmax, or sigmoid for a single class."""
+        return torch.softmax(logits, dim=-1) if logits.shape[-1] > 1 else torch.sigmoid(logits)

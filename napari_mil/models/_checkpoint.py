@@ -1,0 +1,215 @@
+"""Checkpoints: safetensors files that carry their card. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from ..errors import ModelError
+from ._card import ModelCard
+from ._registry import MODEL_NAMES, empty_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ._base import MILModel
+
+_KEY = "napari_mil"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One file of a models folder.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    card : ModelCard or None
+        Its card, or None where it cannot be used.
+    reason : str
+        Why it cannot be used; empty where it can.
+    """
+
+    path: Path
+    card: ModelCard | None
+    reason: str
+
+
+def save_model(path: str | os.PathLike[str], model: MILModel) -> None:
+    """Write a model and its card to a safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Where to; an existing file is replaced. The folder must exist.
+    model : MILModel
+        The model.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    metadata = json.dumps({"format": _FORMAT, "card": asdict(model.card)}, sort_keys=True, allow_nan=False)
+    data = save(tensors, {_KEY: metadata})
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False) as part:
+            try:
+                part.write(data)
+                part.close()
+                os.chmod(part.name, 0o644)  # temporary files are private, a model is not
+                os.replace(part.name, path)
+            except BaseException:
+                os.unlink(part.name)
+                raise
+    except OSError as error:
+        raise ModelError(
+            f"Cannot write the model {path}: {error.strerror}. Choose a folder you may write to."
+        ) from error
+
+
+def read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """Read the card of a model file without loading its weights or torch.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file written by `save_model`.
+
+    Returns
+    -------
+    ModelCard
+        The card.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no safetensors file, has no card, or was written by a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"There is no model file {path}. Check the path.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path.name} is not a readable safetensors file, so it was not loaded. "
+            "Models are .safetensors files as napari-mil's training writes them; pickled .pt files are not opened."
+        ) from error
+    if _KEY not in metadata:
+        raise ModelError(
+            f"{path.name} holds weights but no napari-mil model card. "
+            "Give a model that napari-mil trained or saved; files of other tools say too little to be run safely."
+        )
+    try:
+        return _parse(json.loads(metadata[_KEY]), path.name)
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"The model card in {path.name} is damaged ({error}). Get the file again.") from error
+
+
+def load_model(path: str | os.PathLike[str]) -> MILModel:
+    """Load a model, on the CPU and in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file written by `save_model`.
+
+    Returns
+    -------
+    MILModel
+        The model, with its card.
+
+    Raises
+    ------
+    ModelError
+        As `read_card`, and if the tensors are not those that the card describes.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    card = read_card(path)
+    model = empty_model(card)
+    tensors = load_file(path)
+    _check_tensors(path.name, model.state_dict(), tensors)
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return model
+
+
+def list_models(folder: str | os.PathLike[str]) -> list[ModelEntry]:
+    """List the model files of a folder by name, those that cannot be used with the reason.
+
+    Parameters
+    ----------
+    folder : path
+        The folder; one that does not exist holds no models.
+
+    Returns
+    -------
+    list of ModelEntry
+        One per ``.safetensors`` file directly in the folder.
+    """
+    return [_entry(path) for path in sorted(Path(folder).glob("*.safetensors"))]
+
+
+def _entry(path: Path) -> ModelEntry:
+    try:
+        card = read_card(path)
+    except ModelError as error:
+        return ModelEntry(path, None, str(error))
+    if card.pooling not in MODEL_NAMES:
+        return ModelEntry(path, None, f"Its pooling {card.pooling!r} is not known here. Update napari-mil.")
+    return ModelEntry(path, card, "")
+
+
+def _parse(content: Mapping[str, Any], name: str) -> ModelCard:
+    if content["format"] > _FORMAT:
+        raise ModelError(
+            f"{name} was written by a newer napari-mil (format {content['format']}, this one reads up to {_FORMAT}). "
+            "Update napari-mil to use it."
+        )
+    card = content["card"]
+    return ModelCard(
+        pooling=str(card["pooling"]),
+        in_features=int(card["in_features"]),
+        config=dict(card["config"]),
+        class_names=tuple(str(class_name) for class_name in card["class_names"]),
+        title=str(card["title"]),
+        task=str(card["task"]),
+        encoder=str(card["encoder"]),
+        encoder_hash=str(card["encoder_hash"]),
+        encoder_version=str(card["encoder_version"]),
+        tile_px=int(card["tile_px"]),
+        mpp=float(card["mpp"]),
+        training=dict(card["training"]),
+    )
+
+
+def _check_tensors(name: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    missing, unexpected = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or unexpected:
+        faults = [f"missing: {', '.join(missing)}"] * bool(missing)
+        faults += [f"unexpected: {', '.join(unexpected)}"] * bool(unexpected)
+        raise ModelError(
+            f"The weights in {name} are not those its card describes ({'; '.join(faults)}). Save it again."
+        )
+    for key, tensor in expected.items():
+        if tensor.shape != found[key].shape:
+            raise ModelError(
+                f"The weight {key} in {name} has the shape {tuple(found[key].shape)}, its card says "
+                f"{tuple(tensor.shape)}. Save the model again."
+            )

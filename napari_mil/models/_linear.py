@@ -1,0 +1,90 @@
+"""What all poolings with a linear head share: projection, head, and one read of the bag in blocks.
+
+With a linear head the bag's logits are sums over per-patch evidence ``s_i = W h_i``, so a bag of any size is read
+once, a block of rows at a time, and only its (N, C) evidence and (N,) attention energies are kept.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ._base import BagOutput, MILModel, Score
+from ._card import ModelCard
+
+BLOCK_ROWS = 4096  # 4 MB of hidden activations at 256 float32: stays in cache, and memory stays flat in N
+
+
+class LinearHeadModel(MILModel):
+    """Base of the poolings ``logits = sum_i (weight_i s_i) + b`` with ``s_i = W h_i``, ``h_i = relu(P x_i + p)``.
+
+    Children say how evidence becomes logits (`_pool`) and scores (`_scores`); those that weigh patches also
+    give each an energy (`_energy`).
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__(card)
+        hidden = int(card.config["hidden"])
+        self.projection = nn.Linear(card.in_features, hidden)
+        self.dropout = nn.Dropout(float(card.config["dropout"]))
+        self.head = nn.Linear(hidden, len(card.class_names))
+
+    def forward(self, bag: Tensor, scores: bool = True) -> BagOutput:
+        """Predict one bag; see `MILModel.forward`."""
+        if bag.ndim != 2 or len(bag) == 0 or bag.shape[1] != self.card.in_features or not bag.is_floating_point():
+            raise ValueError(
+                f"bag must be (N >= 1, {self.card.in_features}) floating point, not {tuple(bag.shape)} {bag.dtype}"
+            )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not scores):
+            evidence, energy = self._read(bag)  # (N, C), (N,)
+            logits = self._pool(evidence, energy) + self.head.bias
+            return BagOutput(logits, self._all_scores(evidence, energy) if scores else {})
+
+    def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the evidence (N, C) and energies (N,) of a bag, reading it in blocks of rows."""
+        weight = self.projection.weight
+        blocks = [self._read_block(rows.to(weight.device, weight.dtype)) for rows in torch.split(bag, BLOCK_ROWS)]
+        return torch.cat([evidence for evidence, _ in blocks]), torch.cat([energy for _, energy in blocks])
+
+    def _read_block(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.dropout(torch.relu_(self.projection(rows)))  # (n, hidden)
+        return h @ self.head.weight.T, self._energy(h)  # (n, C), (n,)
+
+    def _all_scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
+        # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64
+        evidence, energy = (t.detach().to("cpu", torch.float64) for t in (evidence, energy))
+        if not (torch.isfinite(evidence).all() and torch.isfinite(energy).all()):
+            raise ModelError(
+                "The features hold numbers that are not finite (or far too large), so this model cannot score them. "
+                "Extract the features of this slide again."
+            )
+        bias = self.head.bias.detach().to("cpu", torch.float64)
+        instance = Score((evidence + bias).T.float().contiguous(), "instance_logit")
+        return {**self._scores(evidence, energy), "instance_logit": instance}
+
+    def _energy(self, h: Tensor) -> Tensor:
+        """Return the attention energies (n,) of hidden rows (n, hidden); nought where the pooling weighs none."""
+        return h.new_zeros(len(h))
+
+    @abstractmethod
+    def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:
+        """Return the logits (C,) less the head's bias."""
+
+    @abstractmethod
+    def _scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
+        """Return the pooling's own scores from float64 evidence (N, C) and energies (N,)."""
+
+
+def contribution(raw: Tensor) -> Score:
+    """Wrap contributions (N, C) as a score (C, N): signed shares that sum to the logit less the bias."""
+    return Score(raw.T.float().contiguous(), "contribution")
+
+
+def leave_one_out(raw: Tensor) -> Score:
+    """Wrap logit changes (N, C) as a score (C, N): logit with the patch minus logit without it."""
+    if len(raw) == 1:  # without its only patch a bag has no prediction
+        raw = torch.full_like(raw, torch.nan)
+    return Score(raw.T.float().contiguous(), "leave_one_out")
