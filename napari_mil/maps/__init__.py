@@ -1,1 +1,63 @@
 """Maps: raw scores per tile and the honest ways to look at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._infer import attention_map as attention_map
+    from ._map import AttentionMap as AttentionMap
+    from ._map import MapScore as MapScore
+    from ._map import MapView as MapView
+    from ._map import Prediction as Prediction
+    from ._map import Provenance as Provenance
+    from ._raster import Raster as Raster
+    from ._raster import paint as paint
+    from ._scales import COLOURMAPS as COLOURMAPS
+    from ._scales import KIND_TITLES as KIND_TITLES
+    from ._scales import SCALES as SCALES
+    from ._scales import SCALES_FOR_KIND as SCALES_FOR_KIND
+    from ._scales import Scale as Scale
+    from ._scales import class_evidence as class_evidence
+    from ._scales import class_log_odds as class_log_odds
+    from ._store import read_map as read_map
+    from ._store import write_map as write_map
+    from ._threshold import DISCLAIMER as DISCLAIMER
+    from ._threshold import ThresholdSummary as ThresholdSummary
+    from ._threshold import above as above
+    from ._threshold import effective_patches as effective_patches
+    from ._threshold import format_area as format_area
+    from ._threshold import legend_text as legend_text
+    from ._threshold import normalised_entropy as normalised_entropy
+    from ._threshold import summarise as summarise
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_infer": ["attention_map"],
+        "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
+        "_raster": ["Raster", "paint"],
+        "_scales": [
+            "COLOURMAPS",
+            "KIND_TITLES",
+            "SCALES",
+            "SCALES_FOR_KIND",
+            "Scale",
+            "class_evidence",
+            "class_log_odds",
+        ],
+        "_store": ["read_map", "write_map"],
+        "_threshold": [
+            "DISCLAIMER",
+            "ThresholdSummary",
+            "above",
+            "effective_patches",
+            "format_area",
+            "legend_text",
+            "normalised_entropy",
+            "summarise",
+        ],
+    },
+)

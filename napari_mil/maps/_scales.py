@@ -1,0 +1,325 @@
+"""Display scales: the honest ways to show a score, and which of them suit which kind.
+
+Raw scores are what is stored; a scale is a view. Each scale turns the one number that a patch has for one class into
+the number shown, keeps the order of patches, and carries NaN through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import MapError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..models import ScoreKind
+
+# Names that matplotlib and napari share. Viridis and BrBG keep their order for every kind of colour vision, and
+# neither uses the pinks and purples of haematoxylin and eosin.
+COLOURMAPS: Mapping[str, str] = MappingProxyType({"sequential": "viridis", "diverging": "BrBG"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One way to show a score.
+
+    Parameters
+    ----------
+    name : str
+        Short name ("rank").
+    title : str
+        What a colour bar is headed with.
+    help : str
+        One sentence in plain words.
+    fixed_limits : (float, float) or None
+        Lowest and highest value of the colour bar; None where they follow from the values (see `limits`).
+    log : bool
+        True where equal ratios deserve equal steps of colour; colour `to_axis` of the values then.
+    diverging : bool
+        True where zero is the neutral middle.
+    """
+
+    name: str
+    title: str
+    help: str
+    fixed_limits: tuple[float, float] | None = (0.0, 1.0)
+    log: bool = False
+    diverging: bool = False
+
+    @property
+    def colourmap(self) -> str:
+        """Name of the colour map, one that matplotlib and napari both know."""
+        return COLOURMAPS["diverging" if self.diverging else "sequential"]
+
+    def limits(self, values: NDArray[np.float32]) -> tuple[float, float]:
+        """Return the ends of the colour bar for these values.
+
+        Fixed for ``rank``, ``robust`` and ``probability``; for ``ratio`` from 0.1 to the power of ten at or above the
+        largest value, at least 10, so that a slide with even attention looks even; for ``contribution`` symmetric
+        about zero.
+
+        Parameters
+        ----------
+        values : (N,) float32
+            Values as shown.
+
+        Returns
+        -------
+        (float, float)
+            Lowest and highest value, in the units of ``values``.
+        """
+        if self.fixed_limits is not None:
+            return self.fixed_limits
+        finite = values[np.isfinite(values)]
+        if self.diverging:
+            top = float(np.abs(finite).max(initial=0.0))
+            return (-top, top) if top > 0 else (-1.0, 1.0)
+        top = float(finite.max(initial=0.0))
+        return (0.1, 10.0 ** max(1, int(np.ceil(np.log10(top) - 1e-6))) if top > 0 else 10.0)
+
+    def to_axis(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what to colour linearly: log10 of the values on a log scale, the values themselves otherwise.
+
+        Parameters
+        ----------
+        values : (...) float32
+            Values as shown, or limits or thresholds on them.
+
+        Returns
+        -------
+        (...) float32
+            Same shape; zero becomes a finite, very low number.
+        """
+        if not self.log:
+            return np.asarray(values, np.float32)
+        return np.log10(np.maximum(values, np.finfo(np.float32).tiny)).astype(np.float32)
+
+    def from_axis(self, axis_value: float) -> float:
+        """Return the shown value at a place on the colour axis: the inverse of `to_axis`."""
+        return float(10.0**axis_value) if self.log else float(axis_value)
+
+
+SCALES: Mapping[str, Scale] = MappingProxyType(
+    {
+        scale.name: scale
+        for scale in (
+            Scale(
+                "rank",
+                "Rank among this slide's patches",
+                "Patches sorted by score and spread evenly from 0 to 1: half of every slide lies above 0.5, "
+                "also of a slide without disease.",
+            ),
+            Scale(
+                "ratio",
+                "Times the average attention",
+                "1 is the attention of an average patch, 10 is ten times as much; comparable between slides.",
+                fixed_limits=None,
+                log=True,
+            ),
+            Scale(
+                "robust",
+                "Between this slide's 1st and 99th percentile",
+                "Stretched between the lowest and the highest scores of this slide, leaving out 1 % at either end: "
+                "good for seeing structure, not for comparing slides.",
+            ),
+            Scale(
+                "probability",
+                "Probability of the patch alone",
+                "What the model would say of a slide made of this patch alone, from 0 to 1, never stretched.",
+            ),
+            Scale(
+                "contribution",
+                "Evidence against (below 0) or for (above 0)",
+                "How far the patch pushed the prediction towards the class (above 0) or away from it (below 0).",
+                fixed_limits=None,
+                diverging=True,
+            ),
+        )
+    }
+)
+
+# The first of each is the default. Rank and robust hide where zero lies, so robust is not offered for signed sums.
+SCALES_FOR_KIND: Mapping[ScoreKind, tuple[str, ...]] = MappingProxyType(
+    {
+        "attention": ("rank", "ratio", "robust"),
+        "instance_logit": ("probability", "rank", "robust"),
+        "probability": ("probability", "rank"),
+        "contribution": ("contribution", "rank"),
+        "leave_one_out": ("contribution", "rank"),
+    }
+)
+
+KIND_TITLES: Mapping[ScoreKind, str] = MappingProxyType(
+    {
+        "attention": "Attention",
+        "instance_logit": "Score of the patch alone",
+        "probability": "Probability of the patch alone",
+        "contribution": "Contribution to the prediction",
+        "leave_one_out": "Effect of leaving the patch out",
+    }
+)
+
+
+def honest_scale(kind: ScoreKind, name: str | None) -> Scale:
+    """Return a scale by name if it is honest for a kind of score.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of score.
+    name : str or None
+        Scale; None takes the kind's default.
+
+    Returns
+    -------
+    Scale
+        The scale.
+
+    Raises
+    ------
+    MapError
+        If the scale would mislead for this kind; names those that do not.
+    """
+    honest = SCALES_FOR_KIND[kind]
+    if name is None:
+        return SCALES[honest[0]]
+    if name not in honest:
+        raise MapError(
+            f'{KIND_TITLES[kind]} cannot be shown honestly on the scale "{name}". Choose one of: {", ".join(honest)}.'
+        )
+    return SCALES[name]
+
+
+def class_evidence(raw: NDArray[np.float32], class_index: int) -> NDArray[np.float32]:
+    """Return evidence for one class against the mean of the others, for scores that add up to a logit.
+
+    A softmax does not change when a number is added to all logits, so only differences mean anything:
+    ``s_c - mean_{k != c} s_k``; with two classes the difference of the two.
+
+    Parameters
+    ----------
+    raw : (C, N) float32
+        Contributions or leave-one-out effects per logit; C = 1 (a sigmoid) is returned as it is.
+    class_index : int
+        Class c.
+
+    Returns
+    -------
+    (N,) float32
+        In units of a logit.
+    """
+    if len(raw) == 1:
+        return np.asarray(raw[0])
+    wide = raw.astype(np.float64)
+    others = (wide.sum(axis=0) - wide[class_index]) / (len(raw) - 1)
+    return np.asarray(wide[class_index] - others, np.float32)
+
+
+def class_log_odds(raw: NDArray[np.float32], class_index: int) -> NDArray[np.float32]:
+    """Return the log odds of one class from instance logits: ``s_c - log sum_{k != c} exp(s_k)``.
+
+    Parameters
+    ----------
+    raw : (C, N) float32
+        Instance logits; C = 1 (a sigmoid) is returned as it is.
+    class_index : int
+        Class c.
+
+    Returns
+    -------
+    (N,) float32
+        Natural log of p / (1 - p), so that its sigmoid is the softmax probability of the class.
+    """
+    if len(raw) == 1:
+        return np.asarray(raw[0])
+    wide = raw.astype(np.float64)
+    others = np.logaddexp.reduce(np.delete(wide, class_index, axis=0), axis=0)
+    return np.asarray(wide[class_index] - others, np.float32)
+
+
+def one_class(raw: NDArray[np.float32], kind: ScoreKind, class_index: int | None) -> NDArray[np.float32]:
+    """Return the one number per patch that every scale shows: the raw score, for one class.
+
+    Parameters
+    ----------
+    raw : (N,) or (C, N) float32
+        Raw score.
+    kind : str
+        Its kind.
+    class_index : int or None
+        Class, for a raw score of shape (C, N).
+
+    Returns
+    -------
+    (N,) float32
+        Attention and probability as they are; instance logits as `class_log_odds`; contribution and leave-one-out
+        as `class_evidence`.
+    """
+    if raw.ndim == 1 or class_index is None:
+        return np.asarray(raw.reshape(-1))
+    if kind == "instance_logit":
+        return class_log_odds(raw, class_index)
+    if kind in ("contribution", "leave_one_out"):
+        return class_evidence(raw, class_index)
+    return np.asarray(raw[class_index])
+
+
+def shown(raw: NDArray[np.float32], kind: ScoreKind, scale: Scale) -> NDArray[np.float32]:
+    """Return values as shown on a scale.
+
+    Parameters
+    ----------
+    raw : (N,) float32
+        One number per patch, see `one_class`.
+    kind : str
+        Kind of score.
+    scale : Scale
+        An honest scale for the kind.
+
+    Returns
+    -------
+    (N,) float32
+        Rises with ``raw``; NaN stays NaN.
+    """
+    if scale.name == "rank":
+        return _rank(raw)
+    if scale.name == "ratio":
+        return np.asarray(np.float64(len(raw)) * raw, np.float32)
+    if scale.name == "robust":
+        return _robust(raw, log=kind == "attention")
+    if scale.name == "probability" and kind == "instance_logit":
+        from scipy.special import expit
+
+        return np.asarray(expit(raw.astype(np.float64)), np.float32)
+    return raw
+
+
+def _rank(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return average rank / N, in (0, 1]."""
+    from scipy.stats import rankdata
+
+    known = ~np.isnan(raw)
+    out = np.full(raw.shape, np.nan, np.float32)
+    out[known] = rankdata(raw[known], method="average") / max(1, int(known.sum()))
+    return out
+
+
+def _robust(raw: NDArray[np.float32], *, log: bool) -> NDArray[np.float32]:
+    """Return the (log) score clipped to its 1st and 99th percentile, scaled to [0, 1]; 0.5 where all are equal."""
+    wide = raw.astype(np.float64)
+    if log:
+        positive = wide[wide > 0]
+        wide = np.log(np.maximum(wide, positive.min(initial=1.0)))
+    finite = wide[np.isfinite(wide)]
+    if finite.size == 0:
+        return raw
+    low, high = np.percentile(finite, (1, 99))
+    if high <= low:
+        return np.where(np.isnan(raw), np.nan, 0.5).astype(np.float32)
+    return np.asarray((np.clip(wide, low, high) - low) / (high - low), np.float32)

@@ -1,0 +1,141 @@
+"""The attention map's file: HDF5 with raw scores and one JSON attribute for everything else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ..errors import MapError
+from ..features import EncoderInfo
+from ..files import replacing
+from ..models import ModelCard
+from ..slides import SlideRef
+from ..tiling import TileGrid
+from ._map import AttentionMap, MapScore, Prediction, Provenance
+from ._scales import SCALES_FOR_KIND
+
+if TYPE_CHECKING:
+    import os
+
+FORMAT_VERSION = 1
+_GRID_FIELDS = ("tile_l0", "stride_l0", "tile_px", "mpp")
+
+
+def write_map(path: str | os.PathLike[str], amap: AttentionMap) -> None:
+    """Write a map to HDF5.
+
+    Datasets ``coords`` (N, 2) int64, (x, y), ``tissue_fraction`` (N,) and ``scores/<name>``; all else is JSON in the
+    file's attribute ``napari_mil``. The file appears under its name only when it is complete; `read_map` gives back
+    every number exactly.
+
+    Parameters
+    ----------
+    path : path
+        Where; an older file is replaced.
+    amap : AttentionMap
+        The map.
+
+    Raises
+    ------
+    MapError
+        If the disk refuses.
+    """
+    record = {
+        "format": "attention map",
+        "format_version": FORMAT_VERSION,
+        "kinds": {name: score.kind for name, score in amap.scores.items()},
+        "default_score": amap.default_score,
+        "grid": {name: getattr(amap.grid, name) for name in _GRID_FIELDS},
+        "prediction": {
+            "class_names": list(amap.prediction.class_names),
+            "logits": amap.prediction.logits.tolist(),
+            "probabilities": amap.prediction.probabilities.tolist(),
+        },
+        "slide": asdict(amap.slide),
+        "encoder": asdict(amap.encoder),
+        "model": asdict(amap.model),
+        "provenance": asdict(amap.provenance),
+    }
+    text = json.dumps(record, allow_nan=False)
+    with replacing(path, MapError) as partial, h5py.File(partial, "w") as file:
+        file.attrs["napari_mil"] = text
+        file["coords"] = amap.grid.l0_rc[:, ::-1]
+        file["tissue_fraction"] = amap.grid.tissue_fraction
+        for name, score in amap.scores.items():
+            file[f"scores/{name}"] = score.raw
+
+
+def read_map(path: str | os.PathLike[str]) -> AttentionMap:
+    """Read a map that `write_map` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    AttentionMap
+        Equal in every number to the one written.
+
+    Raises
+    ------
+    MapError
+        If it is missing, not an attention map, incomplete, or from a newer version.
+    """
+    file_path = Path(path)
+    if not file_path.is_file():
+        raise MapError(f"There is no attention map {file_path}. Check the name, or run the model on the slide first.")
+    try:
+        with h5py.File(file_path, "r") as file:
+            record = _record(file, file_path)
+            arrays = {name: np.asarray(file[name]) for name in ("coords", "tissue_fraction")}
+            raw = {name: np.asarray(file["scores"][name]) for name in record["kinds"]}
+        return _build(record, arrays, raw)
+    except OSError as err:
+        raise MapError(f"{file_path} is not a readable attention map: it is damaged or of another kind.") from err
+    except (KeyError, TypeError, ValueError) as err:
+        raise MapError(
+            f"The attention map {file_path} is incomplete ({err}). Run the model on the slide again."
+        ) from err
+
+
+def _record(file: Any, path: Path) -> dict[str, Any]:
+    """Return the JSON attribute of an attention map, or say what the file is not."""
+    text = file.attrs.get("napari_mil")
+    record = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(record, dict) or record.get("format") != "attention map":
+        raise MapError(f"{path} is an HDF5 file, but not an attention map. Choose a file that napari-mil wrote as one.")
+    if record["format_version"] > FORMAT_VERSION:
+        raise MapError(f"The attention map {path} was written by a newer napari-mil. Update napari-mil to read it.")
+    return record
+
+
+def _build(record: dict[str, Any], arrays: dict[str, Any], raw: dict[str, Any]) -> AttentionMap:
+    """Return the map from what the file held; KeyError, TypeError or ValueError where parts do not agree."""
+    slide, model, prediction = record["slide"], record["model"], record["prediction"]
+    unknown = sorted(set(record["kinds"].values()) - set(SCALES_FOR_KIND))
+    if unknown:
+        raise ValueError(f"unknown kind of score: {', '.join(unknown)}")
+    mpp = slide["mpp"]
+    return AttentionMap(
+        scores={name: MapScore(raw[name], kind) for name, kind in record["kinds"].items()},
+        grid=TileGrid(
+            np.ascontiguousarray(arrays["coords"][:, ::-1]), tissue_fraction=arrays["tissue_fraction"], **record["grid"]
+        ),
+        prediction=Prediction(
+            tuple(prediction["class_names"]),
+            np.array(prediction["logits"], np.float32),
+            np.array(prediction["probabilities"], np.float32),
+        ),
+        slide=SlideRef(**{**slide, "mpp": mpp and (mpp[0], mpp[1]), "shape": tuple(slide["shape"])}),
+        encoder=EncoderInfo(**record["encoder"]),
+        model=ModelCard(**{**model, "class_names": tuple(model["class_names"])}),
+        default_score=record["default_score"],
+        provenance=Provenance(**record["provenance"]),
+    )
