@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from ._ref import SlideRef
+from typing import TYPE_CHECKING
 
-__all__ = ["SlideRef"]
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._open import SLIDE_EXTENSIONS as SLIDE_EXTENSIONS
+    from ._open import can_open as can_open
+    from ._open import open_slide as open_slide
+    from ._pyramid import PyramidLevel as PyramidLevel
+    from ._ref import SlideRef as SlideRef
+    from ._resample import best_level as best_level
+    from ._resample import read_scaled as read_scaled
+    from ._resample import resize_area as resize_area
+    from ._slide import Slide as Slide
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_open": ["SLIDE_EXTENSIONS", "can_open", "open_slide"],
+        "_pyramid": ["PyramidLevel"],
+        "_ref": ["SlideRef"],
+        "_resample": ["best_level", "read_scaled", "resize_area"],
+        "_slide": ["Slide"],
+    },
+)

@@ -1,0 +1,85 @@
+"""What a slide's properties say, made safe to rely on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+_MPP_MIN, _MPP_MAX = 0.01, 100.0
+_EDGE_BYTES = 64 * 1024
+
+
+def slide_mpp(properties: Mapping[str, str]) -> tuple[tuple[float, float] | None, str]:
+    """Read microns per level-0 pixel, distrusting what no microscope could have made.
+
+    Parameters
+    ----------
+    properties : mapping of str to str
+        OpenSlide's properties.
+
+    Returns
+    -------
+    mpp : (float, float) or None
+        (y, x), or None where absent or absurd.
+    note : str
+        Why a value was not trusted, or empty.
+    """
+    raw_y, raw_x = properties.get("openslide.mpp-y"), properties.get("openslide.mpp-x")
+    if raw_y is None or raw_x is None:
+        return None, ""
+    try:
+        y, x = float(raw_y), float(raw_x)
+    except ValueError:
+        y = x = math.nan
+    # TIFF files often carry a printing resolution (72 dpi is 353 um per pixel) that says nothing about the microscope
+    if all(_MPP_MIN <= value <= _MPP_MAX for value in (y, x)):
+        return (y, x), ""
+    return None, f"the file's scale of {raw_y} x {raw_x} um per pixel is impossible for a slide and was ignored"
+
+
+def background_colour(properties: Mapping[str, str]) -> tuple[int, int, int]:
+    """Return the (r, g, b) that stands for "nothing was scanned here"; white where the file names none."""
+    text = properties.get("openslide.background-color", "").lstrip("#")
+    try:
+        r, g, b = bytes.fromhex(text)
+    except ValueError:
+        return 255, 255, 255
+    return r, g, b
+
+
+def objective_power(properties: Mapping[str, str]) -> float | None:
+    """Return the nominal magnification, or None; for display only, since the true scale is the mpp."""
+    try:
+        power = float(properties.get("openslide.objective-power", ""))
+    except ValueError:
+        return None
+    return power if math.isfinite(power) and power > 0 else None
+
+
+def slide_hash(path: Path, properties: Mapping[str, str]) -> str:
+    """Return what identifies a slide's content wherever the file lies.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The slide file.
+    properties : mapping of str to str
+        OpenSlide's properties.
+
+    Returns
+    -------
+    str
+        OpenSlide's quickhash-1, or ``"partial:<sha256>"`` over the size and the first and last 64 KiB.
+    """
+    quick = properties.get("openslide.quickhash-1")
+    if quick:
+        return quick
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_EDGE_BYTES))
+        file.seek(max(0, size - _EDGE_BYTES))
+        digest.update(file.read(_EDGE_BYTES))
+    return f"partial:{digest.hexdigest()}"

@@ -1,0 +1,136 @@
+"""From a path to an open Slide, or to one clear sentence why not."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SlideError
+
+if TYPE_CHECKING:
+    from ._slide import Slide
+
+SLIDE_EXTENSIONS: tuple[str, ...] = (
+    ".svs",  # Aperio
+    ".tif",  # generic tiled, Aperio, Philips, Trestle, Ventana
+    ".tiff",  # Philips and generic tiled
+    ".dcm",  # DICOM WSI
+    ".ndpi",  # Hamamatsu
+    ".vms",  # Hamamatsu
+    ".vmu",  # Hamamatsu
+    ".scn",  # Leica
+    ".mrxs",  # MIRAX
+    ".svslide",  # Sakura
+    ".bif",  # Ventana
+    ".czi",  # Zeiss
+)
+"""Every file extension that OpenSlide 4 reads, in lower case."""
+
+_READS = "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM and tiled TIFF"
+
+
+def can_open(path: str | os.PathLike[str]) -> bool:
+    """Tell cheaply whether OpenSlide recognises a file, or a DICOM slide in a folder.
+
+    Only headers are looked at, so a file that passes may still be damaged further in.
+
+    Parameters
+    ----------
+    path : path-like
+        A file or folder; it need not exist.
+
+    Returns
+    -------
+    bool
+        False for whatever another reader should take, never an error.
+    """
+    try:
+        return _slide_file(Path(path)) is not None
+    except OSError:
+        return False
+
+
+def open_slide(
+    path: str | os.PathLike[str],
+    *,
+    mpp: float | tuple[float, float] | None = None,
+    cache_bytes: int | None = None,
+) -> Slide:
+    """Open a whole-slide image.
+
+    Parameters
+    ----------
+    path : path-like
+        A slide file, or a folder that holds one DICOM slide.
+    mpp : float or (float, float), optional
+        Microns per level-0 pixel, one number or (y, x); overrides what the file says.
+    cache_bytes : int, optional
+        Most memory that decoded tiles of the pyramid may hold; by default 1 GB or an eighth of the memory, the
+        smaller.
+
+    Returns
+    -------
+    Slide
+        Close it, or use it as a context manager.
+
+    Raises
+    ------
+    SlideError
+        If the path is missing, unreadable, empty, not a slide, or a damaged one.
+    ValueError
+        If ``mpp`` or ``cache_bytes`` is not positive.
+    """
+    scale = None if mpp is None else _checked_mpp(mpp)
+    if cache_bytes is not None and cache_bytes <= 0:
+        raise ValueError(f"cache_bytes must be positive, not {cache_bytes}")
+    asked = Path(path).expanduser()
+    try:
+        found = _slide_file(asked)
+        if found is None:
+            raise SlideError(_why_not(asked))
+    except OSError as error:
+        raise SlideError(f"{asked} cannot be read ({error.strerror}). Check that you may read it.") from error
+    from ._slide import Slide
+
+    return Slide(found, mpp=scale, cache_bytes=cache_bytes)
+
+
+def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
+    y, x = (mpp, mpp) if isinstance(mpp, int | float) else mpp
+    if not all(math.isfinite(v) and v > 0 for v in (y, x)):
+        raise ValueError(f"mpp must be positive microns per pixel, one number or (y, x), not {mpp}")
+    return float(y), float(x)
+
+
+def _slide_file(path: Path) -> Path | None:
+    """Return the file that OpenSlide is to be given, or None where it recognises none."""
+    from openslide import OpenSlide
+
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            names = sorted(entry.path for entry in entries if entry.name.lower().endswith(".dcm"))
+        return next((Path(name) for name in names if OpenSlide.detect_format(name) is not None), None)
+    if not path.is_file():
+        return None
+    # detect_format answers None for a file that may not be read; opening it tells the two apart
+    with path.open("rb") as file:
+        if not file.read(1):
+            return None
+    return path if OpenSlide.detect_format(path) is not None else None
+
+
+def _why_not(path: Path) -> str:
+    if not path.exists():
+        return f"{path} does not exist. Check the path, and that its drive is connected."
+    if path.is_dir():
+        return f"{path} is a folder without a DICOM slide. Open one slide file in it instead."
+    if path.stat().st_size == 0:
+        return f"{path} is empty (0 bytes). Copy it again from where it came."
+    if path.suffix.lower() in SLIDE_EXTENSIONS:
+        return (
+            f"{path} is named like a slide but is damaged, cut short, or of a kind that cannot be read. "
+            f"Copy it again from the scanner; what can be read is {_READS}."
+        )
+    return f"{path} is not a whole-slide image. What can be read is {_READS}."

@@ -1,0 +1,274 @@
+"""A whole-slide image, open for reading."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from PIL import Image
+
+from ._cache import TileCache, default_cache_bytes
+from ._handles import HandlePool
+from ._metadata import background_colour, objective_power, slide_hash, slide_mpp
+from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
+from ._ref import SlideRef
+from ._resample import read_scaled
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from numpy.typing import NDArray
+
+_COMPUTED_SHARE = 4
+"""One in so many bytes of the cache is for computed levels; all of them together are a third of the last stored one."""
+
+
+class Slide:
+    """A whole-slide image, open for reading from any number of threads.
+
+    Made by `open_slide`. Close it or use it as a context manager; closing while other threads read is safe: their
+    reads end, later ones raise.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file that OpenSlide recognises.
+    mpp : (float, float), optional
+        Microns per level-0 pixel (y, x) in place of what the file says.
+    cache_bytes : int, optional
+        Most memory for decoded tiles of the pyramid; see `open_slide`.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file; of a DICOM folder, the one that stands for the slide.
+    level_shapes : tuple of (int, int)
+        (height, width) of each level, pixels of that level; level 0 is the finest.
+    level_downsamples : tuple of float
+        Level-0 pixels per pixel of each level, exactly as OpenSlide has it.
+    mpp : (float, float) or None
+        Microns per level-0 pixel, (y, x); None where unknown or impossible.
+    mpp_note : str
+        Why the file's own scale was not trusted, or empty.
+    properties : mapping of str to str
+        What the file says of itself.
+    associated : tuple of str
+        Names of further pictures in the file. Names only: labels and overviews can show a patient's name.
+    background : (int, int, int)
+        Colour (r, g, b) of what was not scanned.
+    vendor : str
+        OpenSlide's name for the kind of file.
+    objective_power : float or None
+        Nominal magnification, for display only.
+
+    Raises
+    ------
+    SlideError
+        If the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, mpp: tuple[float, float] | None = None, cache_bytes: int | None = None) -> None:
+        self.path = path
+        self._pool = HandlePool(path)
+        handle = self._pool.take()
+        self.level_shapes: tuple[tuple[int, int], ...] = tuple((h, w) for w, h in handle.level_dimensions)
+        self.level_downsamples: tuple[float, ...] = tuple(handle.level_downsamples)
+        self.properties: Mapping[str, str] = MappingProxyType(dict(handle.properties))
+        self.associated: tuple[str, ...] = tuple(handle.associated_images)
+        self._pool.give_back(handle)
+
+        own_mpp, self.mpp_note = slide_mpp(self.properties)
+        self.mpp = own_mpp if mpp is None else mpp
+        self.background = background_colour(self.properties)
+        self.vendor = self.properties.get("openslide.vendor", "")
+        self.objective_power = objective_power(self.properties)
+
+        total = default_cache_bytes() if cache_bytes is None else cache_bytes
+        self._computed = TileCache(total // _COMPUTED_SHARE)
+        self._tiles = TileCache(total - self._computed.max_bytes)
+        self._levels_lock = threading.Lock()
+        self._levels: list[PyramidLevel] = []
+
+    def __repr__(self) -> str:
+        scale = "scale unknown" if self.mpp is None else f"{self.mpp[0]:.4g} x {self.mpp[1]:.4g} um/px"
+        return (
+            f"<Slide {self.path.name}: {self.shape[0]} x {self.shape[1]} px, {scale}, {len(self.level_shapes)} levels>"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Level-0 (height, width) in pixels."""
+        return self.level_shapes[0]
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._pool.closed
+
+    @cached_property
+    def quickhash(self) -> str:
+        """What identifies the content; see `SlideRef`."""
+        return slide_hash(self.path, self.properties)
+
+    @property
+    def ref(self) -> SlideRef:
+        """The slide's identity, for files made from it."""
+        return SlideRef(str(self.path), self.quickhash, self.mpp, self.shape)
+
+    def close(self) -> None:
+        """Release the file and the cached tiles; harmless when repeated."""
+        self._pool.close()
+        self._tiles.clear()
+        self._computed.clear()
+
+    def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        """Read a window of a level.
+
+        Parameters
+        ----------
+        level : int
+            0 is the finest.
+        row, col, height, width : int
+            Window in pixels **of that level**, also its corner; it may leave the slide.
+
+        Returns
+        -------
+        (height, width, 3) uint8
+            RGB, composited on the background colour, which also fills what lies outside the slide.
+
+        Raises
+        ------
+        SlideError
+            If the slide is closed, or damaged there.
+        ValueError
+            If there is no such level or the size is negative.
+        """
+        if not 0 <= level < len(self.level_shapes):
+            raise ValueError(f"level must be 0 to {len(self.level_shapes) - 1}, not {level}")
+        if height < 0 or width < 0:
+            raise ValueError(f"a window cannot be {height} x {width} pixels")
+        rows, cols = self.level_shapes[level]
+        top, bottom = max(0, row), min(rows, row + height)
+        left, right = max(0, col), min(cols, col + width)
+        if (top, left, bottom, right) == (row, col, row + height, col + width) and height and width:
+            return self._read_inside(level, row, col, height, width)
+        out = np.empty((height, width, 3), np.uint8)
+        out[:] = self.background
+        if top < bottom and left < right:
+            inside = self._read_inside(level, top, left, bottom - top, right - left)
+            out[top - row : bottom - row, left - col : right - col] = inside
+        return out
+
+    def _read_inside(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        downsample = self.level_downsamples[level]
+        l0_xy = (round(col * downsample), round(row * downsample))
+        region = self._pool.read_region(l0_xy, level, (width, height))
+        # absent tiles come transparent: taking RGB alone would show them black
+        flat = Image.new("RGB", region.size, self.background)
+        flat.paste(region, mask=region)
+        return np.array(flat)
+
+    def levels(self) -> list[PyramidLevel]:
+        """Return the pyramid as arrays that read themselves when sliced.
+
+        Returns
+        -------
+        list of PyramidLevel
+            (h, w, 3) uint8 each, finest first, the last at most 1024 px on its long edge.
+        """
+        with self._levels_lock:
+            if not self._levels:
+                self._levels = build_levels(self, self._tiles, self._computed)
+            return list(self._levels)
+
+    def pyramid(self) -> list[da.Array]:
+        """Return the pyramid as dask arrays, for napari and for array programs.
+
+        Returns
+        -------
+        list of dask.array.Array
+            (h, w, 3) uint8 in square chunks, finest first, the last at most 1024 px on its long edge. All share one
+            bounded cache of decoded tiles.
+        """
+        import dask.array as da
+
+        blank = np.empty((0, 0, 0), np.uint8)
+        return [da.from_array(level, chunks=level.chunks, name=False, meta=blank) for level in self.levels()]
+
+    def read_patch(self, l0_row: float, l0_col: float, edge_l0: float, out_px: int) -> NDArray[np.uint8]:
+        """Read a square patch at any size, from the best level and averaged over area.
+
+        Parameters
+        ----------
+        l0_row, l0_col : float
+            Top-left corner, level-0 pixels; need not be whole.
+        edge_l0 : float
+            Edge, level-0 pixels; need not be whole.
+        out_px : int
+            Edge of the result in pixels.
+
+        Returns
+        -------
+        (out_px, out_px, 3) uint8
+            RGB.
+
+        Raises
+        ------
+        SlideError
+            If the slide is closed, or damaged there.
+        """
+        return read_scaled(self, l0_row, l0_col, edge_l0, edge_l0, (out_px, out_px))
+
+    def thumbnail(self, max_px: int) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+        """Return the whole slide at most so many pixels long, computed block by block.
+
+        Parameters
+        ----------
+        max_px : int
+            Long edge of the result; a smaller slide is not enlarged.
+
+        Returns
+        -------
+        rgb : (rows, cols, 3) uint8
+            The slide.
+        l0_per_px : (float, float)
+            Level-0 pixels per pixel of the result, (row, col); exact.
+
+        Raises
+        ------
+        SlideError
+            If the slide is closed.
+        """
+        height, width = self.shape
+        shrink = max(1.0, max(height, width) / max_px)
+        rows, cols = max(1, round(height / shrink)), max(1, round(width / shrink))
+        l0_per_px = height / rows, width / cols
+        fits = [level for level in self.levels() if level.shape[0] >= rows and level.shape[1] >= cols]
+        source = fits[-1]
+        step = source.shape[0] / rows, source.shape[1] / cols
+        block = max(1, int(CHUNK_PX / max(step)))
+        corners = [(r, c) for r in range(0, rows, block) for c in range(0, cols, block)]
+        out = np.empty((rows, cols, 3), np.uint8)
+
+        def fill(corner: tuple[int, int]) -> None:
+            r, c = corner
+            h, w = min(block, rows - r), min(block, cols - c)
+            out[r : r + h, c : c + w] = source.resized(r * step[0], c * step[1], h * step[0], w * step[1], (h, w))
+
+        with ThreadPoolExecutor(min(len(corners), os.cpu_count() or 1)) as threads:
+            list(threads.map(fill, corners))
+        return out, l0_per_px
