@@ -1,1 +1,24 @@
 """Annotations: read and write outlines that people drew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._annotation import Annotation as Annotation
+    from ._geojson import write_geojson as write_geojson
+    from ._labels import overlap_fraction as overlap_fraction
+    from ._labels import tile_labels as tile_labels
+    from ._read import read_annotations as read_annotations
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_annotation": ["Annotation"],
+        "_geojson": ["write_geojson"],
+        "_labels": ["overlap_fraction", "tile_labels"],
+        "_read": ["read_annotations"],
+    },
+)
