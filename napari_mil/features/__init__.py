@@ -2,6 +2,34 @@
 
 from __future__ import annotations
 
-from ._features import EncoderInfo, Features
+from typing import TYPE_CHECKING
 
-__all__ = ["EncoderInfo", "Features"]
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._catalogue import EncoderEntry as EncoderEntry
+    from ._catalogue import list_encoders as list_encoders
+    from ._catalogue import load_encoder as load_encoder
+    from ._colour_texture_table import FEATURE_NAMES as FEATURE_NAMES
+    from ._device import DeviceChoice as DeviceChoice
+    from ._device import choose_device as choose_device
+    from ._device import device_options as device_options
+    from ._encoder import Encoder as Encoder
+    from ._features import EncoderInfo as EncoderInfo
+    from ._features import Features as Features
+    from ._folder import models_folder as models_folder
+    from ._store import read_features as read_features
+    from ._store import write_features as write_features
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_catalogue": ["EncoderEntry", "list_encoders", "load_encoder"],
+        "_colour_texture_table": ["FEATURE_NAMES"],
+        "_device": ["DeviceChoice", "choose_device", "device_options"],
+        "_encoder": ["Encoder"],
+        "_features": ["EncoderInfo", "Features"],
+        "_folder": ["models_folder"],
+        "_store": ["read_features", "write_features"],
+    },
+)

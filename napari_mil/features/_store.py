@@ -1,0 +1,227 @@
+"""The feature file: TRIDENT's HDF5 layout plus one JSON attribute with what it leaves out.
+
+``features`` (N, D) and ``coords`` (N, 2) int64, (x, y) of the top-left corner in level-0 pixels, with TRIDENT's
+attributes, so that its readers and those of its followers open the file. The file's attribute ``napari_mil`` holds
+the exact grid, encoder, slide and versions; ``tissue_fraction`` (N,) is ours too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FeaturesError
+from ..slides import SlideRef
+from ..tiling import TileGrid
+from ._features import EncoderInfo, Features
+
+FORMAT = 1
+_ROOM_REMEDY = "Free some space or choose another folder, then run again; what is done so far is kept."
+
+
+def write_features(path: str | Path, features: Features) -> None:
+    """Write a feature file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where; a file there is replaced once the new one is safely on the disk.
+    features : Features
+        What to write.
+
+    Raises
+    ------
+    FeaturesError
+        Where the file cannot be written (no room, no right to).
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w") as file:
+            _fill(file, features, path)
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as err:  # h5py reports a full disk as either
+        temporary.unlink(missing_ok=True)
+        raise FeaturesError(f"The feature file {path} cannot be written ({_short(err)}). {_ROOM_REMEDY}") from err
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_features(path: str | Path) -> Features:
+    """Read a feature file of ours or of TRIDENT.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    Features
+        A file of TRIDENT has no exact resolution: ``grid.mpp`` then follows its nominal magnification, the slide is
+        known by name only, and ``tissue_fraction`` is NaN.
+
+    Raises
+    ------
+    FeaturesError
+        Where the file is missing, damaged, incomplete, or says no patch size.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FeaturesError(f"There is no feature file {path}. Extract the features first.")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read_open(file, path)
+    except (OSError, RuntimeError) as err:
+        raise FeaturesError(
+            f"{path} cannot be read as a feature file ({_short(err)}); it may be damaged or cut short. "
+            "Delete it and extract the features again."
+        ) from err
+    except (KeyError, TypeError, ValueError) as err:
+        raise FeaturesError(
+            f"The feature file {path} contradicts itself or lacks something ({_short(err)}). "
+            "Extract the features again."
+        ) from err
+
+
+def describe(grid: TileGrid, encoder: EncoderInfo, slide: SlideRef) -> dict[str, Any]:
+    """Return the JSON-able record of a bag's origin that feature files carry; floats stay exact."""
+    return {
+        "format": FORMAT,
+        "grid": {
+            "tiles": len(grid),
+            "tile_l0": float(grid.tile_l0),
+            "stride_l0": float(grid.stride_l0),
+            "tile_px": int(grid.tile_px),
+            "mpp": float(grid.mpp),
+        },
+        "encoder": asdict(encoder),
+        "slide": asdict(slide),
+        "versions": {name: _version(name) for name in ("napari-mil", "torch", "numpy", "h5py", "openslide-python")},
+    }
+
+
+def _fill(file: h5py.File, features: Features, path: Path) -> None:
+    grid, slide = features.grid, features.slide
+    values = file.create_dataset("features", data=np.ascontiguousarray(features.values, dtype=np.float32))
+    coords = file.create_dataset("coords", data=np.ascontiguousarray(grid.l0_rc[:, ::-1], dtype=np.int64))
+    file.create_dataset("tissue_fraction", data=grid.tissue_fraction.astype(np.float32, copy=False))
+    common = {"name": Path(slide.path).stem, "savetodir": str(path.parent)}
+    values.attrs.update({**common, "encoder": features.encoder.name})
+    coords.attrs.update(
+        {
+            **common,
+            "patch_size": grid.tile_px,
+            "patch_size_level0": round(grid.tile_l0),
+            "level0_magnification": _magnification(None if slide.mpp is None else sum(slide.mpp) / 2),
+            "target_magnification": _magnification(grid.mpp),
+            "overlap": round(grid.tile_px * (1 - grid.stride_l0 / grid.tile_l0)),
+            "level0_width": slide.shape[1],
+            "level0_height": slide.shape[0],
+        }
+    )
+    file.attrs["napari_mil"] = json.dumps(describe(grid, features.encoder, slide), ensure_ascii=False)
+
+
+def _read_open(file: h5py.File, path: Path) -> Features:
+    for name in ("features", "coords"):
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise FeaturesError(f"{path} has no dataset '{name}', so it is not a feature file. Choose another file.")
+    values: NDArray[np.float32] = file["features"][()].astype(np.float32, copy=False)
+    l0_rc = np.ascontiguousarray(file["coords"][()][:, ::-1], dtype=np.int64)
+    if values.ndim != 2 or len(values) != len(l0_rc):
+        raise FeaturesError(
+            f"{path} holds features of shape {values.shape} for {len(l0_rc)} tiles, so they cannot be matched. "
+            "Extract the features again."
+        )
+    if "napari_mil" not in file.attrs:
+        return _read_trident(file, values, l0_rc, path)
+    record = json.loads(file.attrs["napari_mil"])
+    if record["format"] > FORMAT:
+        raise FeaturesError(f"{path} was written by a newer napari-mil. Update napari-mil to read it.")
+    geometry, slide = record["grid"], record["slide"]
+    grid = TileGrid(
+        l0_rc=l0_rc,
+        tile_l0=geometry["tile_l0"],
+        stride_l0=geometry["stride_l0"],
+        tile_px=geometry["tile_px"],
+        mpp=geometry["mpp"],
+        tissue_fraction=file["tissue_fraction"][()],
+    )
+    ref = SlideRef(
+        path=slide["path"],
+        quickhash=slide["quickhash"],
+        mpp=None if slide["mpp"] is None else (slide["mpp"][0], slide["mpp"][1]),
+        shape=(slide["shape"][0], slide["shape"][1]),
+    )
+    return Features(values, grid, EncoderInfo(**record["encoder"]), ref)
+
+
+def _read_trident(file: h5py.File, values: NDArray[np.float32], l0_rc: NDArray[np.int64], path: Path) -> Features:
+    """Take the grid from TRIDENT's attributes; its own level-0 patch size is used, never recomputed."""
+    attributes = file["coords"].attrs
+    tile_l0 = _number(attributes, "patch_size_level0")
+    tile_px = _number(attributes, "patch_size")
+    magnification = _number(attributes, "target_magnification")
+    if tile_l0 is None or tile_px is None or magnification is None:
+        raise FeaturesError(
+            f"{path} does not say how large its patches are (patch_size, patch_size_level0 and target_magnification "
+            "on 'coords'). Extract the features again, with napari-mil or TRIDENT."
+        )
+    overlap = _number(attributes, "overlap") or 0.0
+    height, width = _number(attributes, "level0_height"), _number(attributes, "level0_width")
+    extent = l0_rc.max(0) + tile_l0 if len(l0_rc) else np.zeros(2)
+    grid = TileGrid(
+        l0_rc=l0_rc,
+        tile_l0=tile_l0,
+        stride_l0=tile_l0 * (1 - overlap / tile_px),
+        tile_px=int(tile_px),
+        mpp=10 / magnification,
+        tissue_fraction=np.full(len(l0_rc), np.nan, np.float32),
+    )
+    encoder = str(file["features"].attrs.get("encoder", ""))
+    info = EncoderInfo(encoder, "", "", values.shape[1], grid.tile_px, grid.mpp)
+    name = str(attributes.get("name", path.stem))
+    return Features(values, grid, info, SlideRef(name, "", None, (int(height or extent[0]), int(width or extent[1]))))
+
+
+def _number(attributes: Mapping[str, Any], name: str) -> float | None:
+    """Return a positive number among attributes, or None; TRIDENT writes the word None for what it lacks."""
+    try:
+        value = float(attributes[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return value if value > 0 else None
+
+
+def _magnification(mpp: float | None) -> int | float | str:
+    """Return the nominal magnification that other tools expect: 10 um/px at 1x."""
+    if mpp is None:
+        return "None"
+    nominal = 10 / mpp
+    return round(nominal) if nominal >= 1 else nominal
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _short(err: BaseException) -> str:
+    text = str(err).strip().splitlines()
+    return text[0] if text else type(err).__name__
