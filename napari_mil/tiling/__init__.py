@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from ._grid import TileGrid, TissueMask
+from typing import TYPE_CHECKING
 
-__all__ = ["TileGrid", "TissueMask"]
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._grid import TileGrid as TileGrid
+    from ._grid import TissueMask as TissueMask
+    from ._outlines import outlines as outlines
+    from ._tile import tile as tile
+    from ._tile import tile_grid as tile_grid
+    from ._tissue import find_tissue as find_tissue
+    from ._tissue import saturation_threshold as saturation_threshold
+    from ._tissue import tissue_mask as tissue_mask
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_grid": ["TileGrid", "TissueMask"],
+        "_outlines": ["outlines"],
+        "_tile": ["tile", "tile_grid"],
+        "_tissue": ["find_tissue", "saturation_threshold", "tissue_mask"],
+    },
+)

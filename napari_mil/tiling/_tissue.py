@@ -1,0 +1,212 @@
+"""Where the tissue is: Otsu's threshold on saturation at low resolution, with rules in microns.
+
+Glass is colourless whatever its brightness and stained tissue is not, so saturation parts the two better than
+brightness does; dust, scratches, air bubbles and cover-slip edges are dark but grey, and fall out by themselves.
+Source of the threshold: N. Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62-66.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+from skimage.color import rgb2hsv
+from skimage.filters import threshold_otsu
+from skimage.morphology import disk
+
+from ._grid import TissueMask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..slides import Slide
+
+MASK_MPP = 8.0
+"""Microns per mask pixel: a nucleus is one pixel, a tile of 128 um 16 of them."""
+
+MIN_AREA_UM2 = 50_000.0
+"""Smaller specks (about 0.22 mm square, three tiles of 128 um) are taken for debris."""
+
+MAX_HOLE_UM2 = 30_000.0
+"""Smaller holes (about 0.2 mm across: fat cells, gland lumens, capillaries) belong to the tissue around them."""
+
+_SMOOTH_UM = 8.0
+_CLOSE_UM = 24.0
+_PEN_CORE_UM = 48.0
+_PEN_EDGE_UM = 48.0
+
+_THRESHOLD_MIN, _THRESHOLD_MAX = 14.0, 36.0
+"""Bounds (saturation, 0 to 255). Glass with sensor noise and white-balance error stays below the lower, so that a blank
+slide is blank; the palest stained stroma lies above the upper, so that a slide without glass is not split in two."""
+
+_DARK = 60
+"""Pixels with no channel above this are ink, folds or scanner borders: their saturation is noise over almost nothing."""
+
+_ASSUMED_MPP = 0.5
+"""Microns per level-0 pixel assumed for the size rules alone, where the slide does not know its own scale."""
+
+
+def find_tissue(
+    slide: Slide,
+    *,
+    mpp: float = MASK_MPP,
+    min_area_um2: float = MIN_AREA_UM2,
+    max_hole_um2: float = MAX_HOLE_UM2,
+) -> TissueMask:
+    """Find the tissue on a slide.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide. Where it has no scale, the mask has one pixel per 16 level-0 pixels and the size rules take level 0 for
+        0.5 um per pixel, as of a 20x scan: good enough for a mask, never for tiles.
+    mpp : float
+        Microns per mask pixel, about: a stored level close by is used as it is.
+    min_area_um2 : float
+        Smaller pieces are left out, square microns.
+    max_hole_um2 : float
+        Smaller holes are filled, square microns.
+
+    Returns
+    -------
+    TissueMask
+        Empty where the slide is blank.
+
+    Raises
+    ------
+    SlideError
+        If the slide is closed or cannot be read.
+    ValueError
+        If ``mpp`` is not positive.
+    """
+    if mpp <= 0:
+        raise ValueError(f"mpp must be positive, not {mpp}")
+    slide_mpp = slide.mpp or (_ASSUMED_MPP, _ASSUMED_MPP)
+    l0_per_px = mpp / (sum(slide_mpp) / 2)
+    # a stored level within a quarter of the wish spares the resampling of one four times its size
+    near = [d for d in slide.level_downsamples if 0.8 <= d / l0_per_px <= 1.25]
+    rgb, l0_per_px_rc = slide.thumbnail(round(max(slide.shape) / (near[0] if near else l0_per_px)))
+    um_per_px = l0_per_px_rc[0] * slide_mpp[0], l0_per_px_rc[1] * slide_mpp[1]
+    threshold = saturation_threshold(rgb)
+    mask = tissue_mask(rgb, um_per_px, threshold=threshold, min_area_um2=min_area_um2, max_hole_um2=max_hole_um2)
+    return TissueMask(mask, l0_per_px_rc, slide.mpp, threshold)
+
+
+def tissue_mask(
+    rgb: NDArray[np.uint8],
+    um_per_px: tuple[float, float],
+    *,
+    threshold: float | None = None,
+    min_area_um2: float = MIN_AREA_UM2,
+    max_hole_um2: float = MAX_HOLE_UM2,
+) -> NDArray[np.bool_]:
+    """Tell tissue from glass, ink and borders in a picture of a slide.
+
+    Parameters
+    ----------
+    rgb : (rows, cols, 3) uint8
+        The slide at low resolution.
+    um_per_px : (float, float)
+        Microns per pixel of ``rgb``, (row, col).
+    threshold : float, optional
+        Saturation (0 to 255) above which a pixel is tissue; by default `saturation_threshold`.
+    min_area_um2, max_hole_um2 : float
+        As in `find_tissue`.
+
+    Returns
+    -------
+    (rows, cols) bool
+        True on tissue.
+    """
+    if threshold is None:
+        threshold = saturation_threshold(rgb)
+    ink = _pen(rgb, um_per_px)
+    mask = _smoothed(saturation(rgb), um_per_px) > threshold
+    mask &= ~ink
+    mask = _closed(mask, um_per_px)
+    px_um2 = um_per_px[0] * um_per_px[1]
+    mask = ~_without_small(~mask, max_hole_um2 / px_um2)
+    # filling and closing may have run over a pen stroke
+    mask &= ~ink
+    return _without_small(mask, min_area_um2 / px_um2)
+
+
+def saturation_threshold(rgb: NDArray[np.uint8]) -> float:
+    """Return Otsu's threshold on saturation, kept within what separates tissue from glass.
+
+    Parameters
+    ----------
+    rgb : (rows, cols, 3) uint8
+        The slide at low resolution.
+
+    Returns
+    -------
+    float
+        Saturation, 0 to 255.
+    """
+    values = saturation(rgb)
+    counted = values[rgb.max(axis=2) > _DARK]
+    if counted.size == 0 or counted.min() == counted.max():
+        return _THRESHOLD_MIN
+    return float(np.clip(threshold_otsu(counted), _THRESHOLD_MIN, _THRESHOLD_MAX))
+
+
+def saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return saturation, ``255 (max - min) / max``; 0 where a pixel is too dark for it to mean anything.
+
+    Parameters
+    ----------
+    rgb : (rows, cols, 3) uint8
+        A picture.
+
+    Returns
+    -------
+    (rows, cols) uint8
+        Saturation.
+    """
+    high, low = rgb.max(axis=2), rgb.min(axis=2)
+    value = (high - low).astype(np.float32) * 255 / np.maximum(high, 1)
+    value[high <= _DARK] = 0
+    return np.rint(value).astype(np.uint8)
+
+
+def _pen(rgb: NDArray[np.uint8], um_per_px: tuple[float, float]) -> NDArray[np.bool_]:
+    """Mark strokes of a pen: strong colours that haematoxylin, eosin and DAB do not make, and their soft edges."""
+    hsv = rgb2hsv(rgb)
+    hue, strength, value = hsv[..., 0] * 360, hsv[..., 1], hsv[..., 2]
+    green = (hue > 75) & (hue < 195) & (strength > 0.15)
+    blue = (hue >= 195) & (hue < 238) & (strength > 0.45)
+    black = value <= _DARK / 255
+    core = ndimage.binary_opening(green | blue | black, _disk(_PEN_CORE_UM / 2, um_per_px))
+    return ndimage.binary_dilation(core, _disk(_PEN_EDGE_UM, um_per_px))
+
+
+def _smoothed(values: NDArray[np.uint8], um_per_px: tuple[float, float]) -> NDArray[np.uint8]:
+    """Take the median over a few microns, against specks of noise and of compression."""
+    size = [2 * max(1, round(_SMOOTH_UM / um)) + 1 for um in um_per_px]
+    result: NDArray[np.uint8] = ndimage.median_filter(values, size=size)
+    return result
+
+
+def _closed(mask: NDArray[np.bool_], um_per_px: tuple[float, float]) -> NDArray[np.bool_]:
+    """Bridge gaps narrower than the closing distance, without eating at the picture's border."""
+    shape = _disk(_CLOSE_UM, um_per_px)
+    margin = max(shape.shape)
+    closed = ndimage.binary_closing(np.pad(mask, margin, mode="edge"), shape)
+    result: NDArray[np.bool_] = closed[margin:-margin, margin:-margin]
+    return result
+
+
+def _disk(radius_um: float, um_per_px: tuple[float, float]) -> NDArray[np.uint8]:
+    result: NDArray[np.uint8] = disk(max(1, round(radius_um * 2 / sum(um_per_px))))
+    return result
+
+
+def _without_small(mask: NDArray[np.bool_], min_px: float) -> NDArray[np.bool_]:
+    """Drop connected pieces of fewer pixels."""
+    labels, _ = ndimage.label(mask)
+    keep = np.bincount(labels.ravel()) >= min_px
+    keep[0] = False
+    result: NDArray[np.bool_] = keep[labels]
+    return result
