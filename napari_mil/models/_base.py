@@ -93,6 +93,16 @@ class MILModel(nn.Module, ABC):
             If the scores are asked for and the features hold NaN or infinite numbers.
         """
 
+    @abstractmethod
+    def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
+        """Change the first layer so that the model takes x where it took (x - mean) / std, and answers the same.
+
+        Parameters
+        ----------
+        mean, std : (D,) float64 tensors
+            Of the features; std must be positive.
+        """
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return class probabilities (C,) for logits (C,): softmax, or sigmoid for a single class."""
         return torch.softmax(logits, dim=-1) if logits.shape[-1] > 1 else torch.sigmoid(logits)

@@ -43,6 +43,14 @@ class LinearHeadModel(MILModel):
             logits = self._pool(evidence, energy) + self.head.bias
             return BagOutput(logits, self._all_scores(evidence, energy) if scores else {})
 
+    @torch.no_grad()
+    def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
+        """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""
+        layer = self.projection
+        weight = layer.weight.cpu().double() / std
+        layer.bias.copy_(layer.bias.cpu().double() - weight @ mean)
+        layer.weight.copy_(weight)
+
     def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """Return the evidence (N, C) and energies (N,) of a bag, reading it in blocks of rows."""
         weight = self.projection.weight
@@ -55,13 +63,13 @@ class LinearHeadModel(MILModel):
 
     def _all_scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
         # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64
-        evidence, energy = (t.detach().to("cpu", torch.float64) for t in (evidence, energy))
+        evidence, energy = (t.detach().cpu().double() for t in (evidence, energy))
         if not (torch.isfinite(evidence).all() and torch.isfinite(energy).all()):
             raise ModelError(
                 "The features hold numbers that are not finite (or far too large), so this model cannot score them. "
                 "Extract the features of this slide again."
             )
-        bias = self.head.bias.detach().to("cpu", torch.float64)
+        bias = self.head.bias.detach().cpu().double()
         instance = Score((evidence + bias).T.float().contiguous(), "instance_logit")
         return {**self._scores(evidence, energy), "instance_logit": instance}
 

@@ -1,1 +1,36 @@
 """Training: cohort table and splits, losses, fit, metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._bags import Bags as Bags
+    from ._bags import load_bags as load_bags
+    from ._cohort import Cohort as Cohort
+    from ._cohort import read_cohort as read_cohort
+    from ._fit import Epoch as Epoch
+    from ._fit import Recipe as Recipe
+    from ._fit import fit as fit
+    from ._fit import predict as predict
+    from ._folds import Fold as Fold
+    from ._folds import make_folds as make_folds
+    from ._metrics import bag_auc as bag_auc
+    from ._results import FoldResult as FoldResult
+    from ._results import TrainingResult as TrainingResult
+    from ._train import iter_train as iter_train
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_bags": ["Bags", "load_bags"],
+        "_cohort": ["Cohort", "read_cohort"],
+        "_fit": ["Epoch", "Recipe", "fit", "predict"],
+        "_folds": ["Fold", "make_folds"],
+        "_metrics": ["bag_auc"],
+        "_results": ["FoldResult", "TrainingResult"],
+        "_train": ["iter_train"],
+    },
+)

@@ -1,0 +1,92 @@
+"""What a training run leaves in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ExportError
+from ..models import MILModel, save_model
+from ._figure import roc_figure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._cohort import Cohort
+    from ._job import Job
+    from ._results import FoldResult, TrainingResult
+
+
+def fold_training(job: Job, result: FoldResult) -> dict[str, Any]:
+    """Return what the card of a fold's model says of its training."""
+    return {
+        **_common_training(job),
+        "note": f"Model of fold {result.fold}; auc is on the {result.n_test} test slides of patients it had not seen.",
+        **_plain(asdict(result)),
+    }
+
+
+def final_training(job: Job, result: TrainingResult) -> dict[str, Any]:
+    """Return what the card of the final model says of its training."""
+    return {
+        **_common_training(job),
+        "note": (
+            f"Fitted on all {result.n_slides} slides of {result.n_patients} patients for {result.epochs} epochs, the "
+            "median of the folds; the AUCs are those of the fold models on patients they had not seen."
+        ),
+        "folds": len(result.folds),
+        "epochs": result.epochs,
+        **_plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
+    }
+
+
+def _common_training(job: Job) -> dict[str, Any]:
+    counts = {name: job.cohort.labels.count(name) for name in job.cohort.class_names}
+    versions = {name: version(name) for name in ("napari-mil", "torch", "numpy", "scikit-learn")}
+    return {"slides_per_class": counts, "recipe": asdict(job.recipe), "device": job.device, "versions": versions}
+
+
+def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> None:
+    """Complete a fitted model's card and write it as ``<name>.safetensors``."""
+    model.card = replace(model.card, **job.origin, training=training)
+    save_model(job.out / f"{name}.safetensors", model)
+
+
+def write_tables(job: Job, result: TrainingResult, metrics: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    """Write ``metrics.csv``, ``predictions.csv``, ``roc.png`` and ``summary.json``."""
+    pairs = [truth_and_probabilities(job.cohort, table) for _, table in predictions.groupby("fold")]
+    figure = roc_figure([truth for truth, _ in pairs], [p for _, p in pairs], job.cohort.class_names)
+    summary = final_training(job, result) | {
+        "pooling": result.pooling,
+        "class_names": result.class_names,
+        "n_slides": result.n_slides,
+        "n_patients": result.n_patients,
+        "encoder": job.origin,
+        "folds": [_plain(asdict(fold)) for fold in result.folds],
+    }
+    try:
+        metrics.to_csv(job.out / "metrics.csv", index=False)
+        predictions.to_csv(job.out / "predictions.csv", index=False)
+        figure.savefig(job.out / "roc.png")
+        (job.out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ExportError(
+            f"Cannot write the results to {job.out}: {error.strerror}. Free or choose a folder."
+        ) from error
+
+
+def truth_and_probabilities(cohort: Cohort, table: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return true classes (n,) and predicted probabilities (n, C) of a table of predictions."""
+    truth = np.array([cohort.class_names.index(label) for label in table["label"]], dtype=np.int64)
+    return truth, table[[f"p_{name}" for name in cohort.class_names]].to_numpy(np.float64)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put None where JSON has no word for NaN."""
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in values.items()}

@@ -1,0 +1,69 @@
+"""What a training run came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """What one fold came to.
+
+    Parameters
+    ----------
+    fold : int
+        From 1.
+    auc : float
+        `bag_auc` on the fold's test slides; NaN where they lack a class.
+    best_epoch : int
+        The epoch that validation chose.
+    n_train, n_val, n_test : int
+        Slides in each part.
+    """
+
+    fold: int
+    auc: float
+    best_epoch: int
+    n_train: int
+    n_val: int
+    n_test: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training run came to.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of all files.
+    model_path : Path
+        The model to use, fitted on all slides.
+    pooling : str
+        Its pooling.
+    class_names : tuple of str
+        Its classes.
+    folds : tuple of FoldResult
+        One per fold.
+    auc_mean, auc_sd : float
+        Mean and standard deviation (ddof 1) of the folds' test AUC; NaN where undefined.
+    auc_pooled : float
+        AUC over the test slides of all folds together.
+    epochs : int
+        Epochs that the final model was fitted for.
+    n_slides, n_patients : int
+        Size of the cohort.
+    """
+
+    out: Path
+    model_path: Path
+    pooling: str
+    class_names: tuple[str, ...]
+    folds: tuple[FoldResult, ...]
+    auc_mean: float
+    auc_sd: float
+    auc_pooled: float
+    epochs: int
+    n_slides: int
+    n_patients: int

@@ -1,0 +1,219 @@
+"""Train over folds, measure on unseen patients, then fit the model to keep on everyone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ExportError
+from ..models import MILModel
+from ..progress import Pacer, Steps
+from ._fit import Epoch, Recipe, fit, predict
+from ._folds import Fold, make_folds
+from ._job import FINAL, Job
+from ._metrics import bag_auc
+from ._report import final_training, fold_training, save, truth_and_probabilities, write_tables
+from ._results import FoldResult, TrainingResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..features import EncoderInfo
+    from ._bags import Bags
+    from ._cohort import Cohort
+
+
+def iter_train(
+    cohort: Cohort,
+    bags: Bags,
+    pooling: str,
+    out: str | os.PathLike[str],
+    *,
+    folds: int = 5,
+    epochs: int = 100,
+    lr: float = 3e-4,
+    weight_decay: float = 1e-4,
+    patience: int = 15,
+    bags_per_step: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    title: str = "",
+    task: str = "",
+    config: Mapping[str, float] | None = None,
+) -> Steps[TrainingResult]:
+    """Train a model over patient-disjoint folds, then the one to keep on all slides.
+
+    Nothing is chosen by looking at a fold's test slides: each is predicted once, by the model that the fold's
+    validation slides chose.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Slides, labels and patients.
+    bags : Bags
+        Their features.
+    pooling : str
+        Name of the model, as `create_model` takes it.
+    out : path
+        Folder for ``metrics.csv``, ``predictions.csv``, ``roc.png``, ``summary.json``, ``fold_<k>.safetensors`` and
+        ``model.safetensors``; made if need be.
+    folds : int
+        Number of folds; ignored where the cohort has its own split.
+    epochs, lr, weight_decay, patience, bags_per_step
+        As in `Recipe`.
+    seed : int
+        Seed of folds, initial weights, order and dropout; on the CPU the same seed gives the same model.
+    device : str
+        Torch device, or "auto" for the best one here.
+    title, task : str
+        For the model's card.
+    config : mapping, optional
+        Sizes of the pooling that differ from its defaults.
+
+    Yields
+    ------
+    Progress
+        In epochs. Closing the generator ends the training; the models of finished folds stay.
+
+    Returns
+    -------
+    TrainingResult
+        The figures and where the files are.
+
+    Raises
+    ------
+    CohortError
+        If the cohort cannot be divided.
+    ModelError
+        If the pooling is unknown or the loss is no longer finite.
+    ExportError
+        If the folder cannot be written.
+    """
+    parts = make_folds(cohort, folds, seed)
+    job = Job(
+        cohort=cohort,
+        bags=[bags.values[slide] for slide in cohort.slides],
+        pooling=pooling,
+        config=config or {},
+        recipe=Recipe(epochs, lr, weight_decay, patience, bags_per_step, seed),
+        device=_resolve(device),
+        out=_make_folder(Path(out)),
+        origin={"title": title, "task": task, **_origin(bags.encoder)},
+    )
+    pacer = Pacer("Training", (len(parts) + 1) * epochs, unit="epochs")
+    runs = []
+    for number, part in enumerate(parts, start=1):
+        runs.append((yield from _run_fold(job, part, number, len(parts), pacer)))
+    return (yield from _finish(job, runs, pacer))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A finished fold: its figures, its epochs, its test predictions."""
+
+    result: FoldResult
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer) -> Steps[_Run]:
+    model = job.new_model(number)
+    fitting = fit(model, job.bags, job.cohort.targets, part.train, part.val, job.recipe_of(number), device=job.device)
+    before = (number - 1) * job.recipe.epochs
+    kept, history = yield from _reported(fitting, pacer, f"fold {number} of {n_folds}", before)
+    predictions = _predictions(job, model, part.test, number)
+    auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
+    result = FoldResult(number, auc, kept, len(part.train), len(part.val), len(part.test))
+    save(job, model, f"fold_{number}", fold_training(job, result))
+    metrics = pd.DataFrame([{"fold": number, **asdict(epoch)} for epoch in history])
+    return _Run(result, metrics, predictions)
+
+
+def _finish(job: Job, runs: list[_Run], pacer: Pacer) -> Steps[TrainingResult]:
+    """Fit the model to keep on all slides; write it, the tables and the picture."""
+    epochs = int(np.median([run.result.best_epoch for run in runs]))
+    everyone, nobody = np.arange(len(job.cohort), dtype=np.int64), np.empty(0, dtype=np.int64)
+    model = job.new_model(FINAL)
+    fitting = fit(
+        model, job.bags, job.cohort.targets, everyone, nobody, job.recipe_of(FINAL), device=job.device, stop=epochs
+    )
+    yield from _reported(fitting, pacer, "final model, all slides", len(runs) * job.recipe.epochs)
+    predictions = pd.concat([run.predictions for run in runs])
+    aucs = np.array([run.result.auc for run in runs if np.isfinite(run.result.auc)])
+    result = TrainingResult(
+        out=job.out,
+        model_path=job.out / "model.safetensors",
+        pooling=job.pooling,
+        class_names=job.cohort.class_names,
+        folds=tuple(run.result for run in runs),
+        auc_mean=float(aucs.mean()) if len(aucs) else float("nan"),
+        auc_sd=float(aucs.std(ddof=1)) if len(aucs) > 1 else float("nan"),
+        auc_pooled=bag_auc(*truth_and_probabilities(job.cohort, predictions)),
+        epochs=epochs,
+        n_slides=len(job.cohort),
+        n_patients=len(set(job.cohort.patients)),
+    )
+    save(job, model, "model", final_training(job, result))
+    write_tables(job, result, pd.concat([run.metrics for run in runs]), predictions)
+    return result
+
+
+def _reported(
+    fitting: Generator[Epoch, None, int], pacer: Pacer, what: str, before: int
+) -> Steps[tuple[int, list[Epoch]]]:
+    """Pass a fit on as Progress; return the epoch it kept and all its epochs."""
+    history: list[Epoch] = []
+    while True:
+        try:
+            epoch = next(fitting)
+        except StopIteration as end:
+            return end.value, history
+        history.append(epoch)
+        known = "" if np.isnan(epoch.val_auc) else f", validation AUC {epoch.val_auc:.2f}"
+        progress = pacer.step(before + epoch.epoch, f"{what}, epoch {epoch.epoch}{known}")
+        if progress is not None:
+            yield progress
+
+
+def _predictions(job: Job, model: MILModel, test: NDArray[np.int64], number: int) -> pd.DataFrame:
+    cohort = job.cohort
+    columns: dict[str, Any] = {
+        "slide": [cohort.slides[row] for row in test],
+        "patient": [cohort.patients[row] for row in test],
+        "label": [cohort.labels[row] for row in test],
+        "fold": number,
+    }
+    probabilities = np.array([predict(model, job.bags[row]) for row in test])  # (n, C)
+    columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(cohort.class_names)}
+    return pd.DataFrame(columns)
+
+
+def _origin(encoder: EncoderInfo) -> dict[str, Any]:
+    """Return the fields of a model card that say which features the model takes."""
+    return {
+        "encoder": encoder.name,
+        "encoder_hash": encoder.weights_hash,
+        "encoder_version": encoder.version,
+        "tile_px": encoder.tile_px,
+        "mpp": encoder.mpp,
+    }
+
+
+def _make_folder(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"Cannot make the folder {out}: {error.strerror}. Choose another one.") from error
+    return out
+
+
+def _resolve(device: str) -> str:
+    from ..features import choose_device
+
+    return choose_device(device).device if device == "auto" else device
