@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ._cache import TileCache, default_cache_bytes
+from ._colour import looks_ycbcr, may_be_ycbcr, ycbcr_to_rgb
 from ._handles import HandlePool
 from ._metadata import background_colour, objective_power, slide_hash, slide_mpp
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _COMPUTED_SHARE = 4
 """One in so many bytes of the cache is for computed levels; all of them together are a third of the last stored one."""
+
+_SAMPLE_MIN_PX, _SAMPLE_MAX_PX = 200, 1024
+"""Long edge of the picture that is looked at to tell colour spaces apart."""
 
 
 class Slide:
@@ -54,8 +58,8 @@ class Slide:
         Level-0 pixels per pixel of each level, exactly as OpenSlide has it.
     mpp : (float, float) or None
         Microns per level-0 pixel, (y, x); None where unknown or impossible.
-    mpp_note : str
-        Why the file's own scale was not trusted, or empty.
+    notes : tuple of str
+        What the file says of itself and was not believed, a clause each ("the file's scale of ... was ignored").
     properties : mapping of str to str
         What the file says of itself.
     associated : tuple of str
@@ -83,7 +87,7 @@ class Slide:
         self.associated: tuple[str, ...] = tuple(handle.associated_images)
         self._pool.give_back(handle)
 
-        own_mpp, self.mpp_note = slide_mpp(self.properties)
+        own_mpp, mpp_note = slide_mpp(self.properties)
         self.mpp = own_mpp if mpp is None else mpp
         self.background = background_colour(self.properties)
         self.vendor = self.properties.get("openslide.vendor", "")
@@ -94,6 +98,11 @@ class Slide:
         self._tiles = TileCache(total - self._computed.max_bytes)
         self._levels_lock = threading.Lock()
         self._levels: list[PyramidLevel] = []
+
+        self._ycbcr = False
+        self._ycbcr = may_be_ycbcr(self.properties) and looks_ycbcr(self._sample())
+        colour_note = "its pixels are YCbCr though labelled otherwise, and were converted" if self._ycbcr else ""
+        self.notes: tuple[str, ...] = tuple(note for note in (mpp_note, colour_note) if note)
 
     def __repr__(self) -> str:
         scale = "scale unknown" if self.mpp is None else f"{self.mpp[0]:.4g} x {self.mpp[1]:.4g} um/px"
@@ -177,10 +186,19 @@ class Slide:
         downsample = self.level_downsamples[level]
         l0_xy = (round(col * downsample), round(row * downsample))
         region = self._pool.read_region(l0_xy, level, (width, height))
+        if self._ycbcr:
+            region = ycbcr_to_rgb(region)
         # absent tiles come transparent: taking RGB alone would show them black
         flat = Image.new("RGB", region.size, self.background)
         flat.paste(region, mask=region)
         return np.array(flat)
+
+    def _sample(self) -> NDArray[np.uint8]:
+        """Read the middle of the coarsest level that still shows something."""
+        level = max(k for k, shape in enumerate(self.level_shapes) if k == 0 or max(shape) >= _SAMPLE_MIN_PX)
+        rows, cols = self.level_shapes[level]
+        height, width = min(rows, _SAMPLE_MAX_PX), min(cols, _SAMPLE_MAX_PX)
+        return self.read(level, (rows - height) // 2, (cols - width) // 2, height, width)
 
     def levels(self) -> list[PyramidLevel]:
         """Return the pyramid as arrays that read themselves when sliced.

@@ -99,4 +99,4 @@ class TileGrid:
 
         napari puts pixel centres on whole numbers, so the centre of a tile at ``r`` of edge ``T`` is ``r + T/2 - 0.5``.
         """
-        return self.l0_rc + (self.tile_l0 / 2 - 0.5)
+        return self.l0_rc.astype(np.float64) + (self.tile_l0 / 2 - 0.5)

@@ -61,7 +61,7 @@ def tile(
     """
     if slide.mpp is None:
         raise TilingError(
-            f"{slide.path.name} does not say how large its pixels are, so tiles of {tile_px * mpp:g} um cannot be laid. "
+            f"{slide.path.name} does not say how large its pixels are, so tiles in microns cannot be laid. "
             'Give its scale: in the "Slide mpp" field, with --slide-mpp, or open_slide(path, mpp=...).'
         )
     return tile_grid(slide.shape, slide.mpp, mask, tile_px=tile_px, mpp=mpp, stride_px=stride_px, min_tissue=min_tissue)
@@ -141,9 +141,10 @@ def tile_grid(
 def _starts(length: int, tile_l0: float, stride_l0: float) -> NDArray[np.int64]:
     """Return where tiles begin along one axis, level-0 pixels."""
     count = max(0, math.floor((length - tile_l0) / stride_l0) + 2)
-    starts = np.rint(np.arange(count) * stride_l0).astype(np.int64)
+    starts: NDArray[np.int64] = np.rint(np.arange(count) * stride_l0).astype(np.int64)
     # a ten-thousandth of a pixel of grace, so that rounding in tile_l0 never costs a slide its only tile
-    return starts[starts + tile_l0 <= length + 1e-4]
+    inside: NDArray[np.int64] = starts[starts + tile_l0 <= length + 1e-4]
+    return inside
 
 
 def _tissue_share(
@@ -158,7 +159,7 @@ def _tissue_share(
     return np.clip(table * (mask.l0_per_px[0] * mask.l0_per_px[1] / tile_l0**2), 0, 1)
 
 
-def _at(table: NDArray[np.float64], position: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def _at(table: NDArray[np.float64], position: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
     """Interpolate linearly along one axis; constant beyond its ends."""
     position = np.clip(position, 0, table.shape[axis] - 1)
     whole = np.minimum(position.astype(np.int64), table.shape[axis] - 2)
