@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._checkpoint import list_models as list_models
     from ._checkpoint import load_model as load_model
     from ._checkpoint import read_card as read_card
+    from ._checkpoint import read_entry as read_entry
     from ._checkpoint import save_model as save_model
     from ._fit import check_fit as check_fit
     from ._registry import MODEL_NAMES as MODEL_NAMES
@@ -26,7 +27,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_base": ["BagOutput", "MILModel", "Score"],
         "_card": ["ModelCard", "ScoreKind"],
-        "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "save_model"],
+        "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "read_entry", "save_model"],
         "_fit": ["check_fit"],
         "_registry": ["MODEL_NAMES", "create_model"],
     },

@@ -163,10 +163,22 @@ def list_models(folder: str | os.PathLike[str]) -> list[ModelEntry]:
     list of ModelEntry
         One per ``.safetensors`` file directly in the folder.
     """
-    return [_entry(path) for path in sorted(Path(folder).glob("*.safetensors"))]
+    return [read_entry(path) for path in sorted(Path(folder).glob("*.safetensors"))]
 
 
-def _entry(path: Path) -> ModelEntry:
+def read_entry(path: Path) -> ModelEntry:
+    """Return one file as a list of models shows it; a file that cannot be used says why instead of failing.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` file.
+
+    Returns
+    -------
+    ModelEntry
+        With its card, or with the reason.
+    """
     try:
         card = read_card(path)
     except ModelError as error:
