@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .errors import ExportError, ModelError, NapariMilError
+from .errors import ExportError, ModelError
 from .export import export_patches, overlay_figure, write_map_geojson
 from .features import Features, choose_device, iter_extract, load_encoder, models_folder
-from .maps import AttentionMap, attention_map
+from .files import replacing
+from .maps import AttentionMap, attention_map, read_map
 from .models import ModelCard, check_fit, load_model
 from .progress import Progress, Steps, finish
 from .slides import SlideRef, open_slide
@@ -179,7 +180,7 @@ def iter_run(
         with _timed(seconds, STAGES[1]):
             mask = find_tissue(slide)
             grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
-        folder = _output_folder(out)
+        folder = _output_folder(out) if out is not None else None
         target = Path(features_file) if features_file is not None else None
         if target is None:
             target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp)
@@ -197,6 +198,59 @@ def iter_run(
     if folder is not None:
         files["run.json"] = _write_run_json(folder / "run.json", result)
     return result
+
+
+def iter_export(
+    map_file: str | os.PathLike[str],
+    slide_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    top_k: int = 50,
+    score: str | None = None,
+    overwrite: bool = False,
+) -> Steps[dict[str, Path]]:
+    """Write top patches, picture and QuPath file of a map made before, yielding Progress.
+
+    Parameters
+    ----------
+    map_file : path
+        An attention map.
+    slide_path : path
+        The slide that it was made from.
+    out : path
+        Folder for ``patches/``, ``patches.csv``, ``heatmap.png`` and ``attention.geojson``.
+    top_k : int
+        How many patches.
+    score : str or None
+        Which score; None takes the map's own.
+    overwrite : bool
+        Replace what is there.
+
+    Yields
+    ------
+    Progress
+        At most about ten a second.
+
+    Returns
+    -------
+    dict of str to Path
+        What was written, by name.
+
+    Raises
+    ------
+    NapariMilError
+        If the map belongs to another slide, or the folder cannot be written, in words.
+    """
+    amap = read_map(map_file)
+    with open_slide(slide_path, mpp=amap.slide.mpp) as slide:
+        if slide.ref.quickhash != amap.slide.quickhash:
+            raise ExportError(
+                f"{map_file} was made from another slide ({Path(amap.slide.path).name}), not from {slide_path}. "
+                "Give the slide that it belongs to."
+            )
+        folder = _output_folder(out)
+        files = yield from _write_views(folder, slide, amap, top_k, score=score, overwrite=overwrite)
+    return files
 
 
 def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:
@@ -257,16 +311,15 @@ def resolve_encoder(encoder: Encoder | str | os.PathLike[str] | None, card: Mode
             )
         encoder = card.encoder
     if isinstance(encoder, str | os.PathLike):
-        encoder = load_encoder(encoder)
+        # the model's tiles win: that is what it was trained on, and a file new here need not say its own
+        encoder = load_encoder(encoder, tile_px=card.tile_px or None, mpp=card.mpp or None)
     reason = check_fit(card, encoder.info)
     if reason:
         raise ModelError(reason)
     return encoder
 
 
-def _output_folder(out: str | os.PathLike[str] | None) -> Path | None:
-    if out is None:
-        return None
+def _output_folder(out: str | os.PathLike[str]) -> Path:
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -277,19 +330,27 @@ def _output_folder(out: str | os.PathLike[str] | None) -> Path | None:
     return folder
 
 
-def _write_results(
-    folder: Path, slide: Slide, amap: AttentionMap, top_k: int, files: dict[str, Path]
-) -> Steps[None]:
+def _write_results(folder: Path, slide: Slide, amap: AttentionMap, top_k: int, files: dict[str, Path]) -> Steps[None]:
     yield Progress(STAGES[4], message="attention.h5")
     amap.save(folder / "attention.h5")
     files["attention.h5"] = folder / "attention.h5"
+    files |= yield from _write_views(folder, slide, amap, top_k, score=None, overwrite=True)
+
+
+def _write_views(
+    folder: Path, slide: Slide, amap: AttentionMap, top_k: int, *, score: str | None, overwrite: bool
+) -> Steps[dict[str, Path]]:
+    """Write what people take away of a map: QuPath file, picture, top patches."""
+    files = {}
+    patches = yield from export_patches(
+        slide, amap, folder / "patches", k=top_k, score=score, table=folder / "patches.csv", overwrite=overwrite
+    )
+    files["patches"], files["patches.csv"] = patches.folder, patches.table
     yield Progress(STAGES[4], message="attention.geojson")
-    files["attention.geojson"] = write_map_geojson(folder / "attention.geojson", amap)
+    files["attention.geojson"] = write_map_geojson(folder / "attention.geojson", amap, score=score)
     yield Progress(STAGES[4], message="heatmap.png")
-    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap)
-    patches = yield from export_patches(slide, amap, folder / "patches", k=top_k, overwrite=True)
-    files["patches.csv"] = patches.table
-    files["patches"] = patches.folder
+    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, score=score)
+    return files
 
 
 @contextmanager
@@ -326,22 +387,17 @@ def _write_run_json(path: Path, result: RunResult) -> Path:
         "seconds": dict(result.seconds),
         "files": {name: str(file.name) for name, file in result.files.items()},
     }
-    partial = path.with_suffix(".json.partial")
-    try:
+    with replacing(path, ExportError) as partial:
         partial.write_text(json.dumps(record, indent=2, default=str, allow_nan=False), encoding="utf-8")
-        partial.replace(path)
-    except OSError as err:
-        partial.unlink(missing_ok=True)
-        raise ExportError(f"Cannot write {path}: {err.strerror}. Free some space or choose another folder.") from err
     return path
 
 
 __all__ = [
     "STAGES",
-    "NapariMilError",
     "RunResult",
     "features_folder",
     "features_path",
+    "iter_export",
     "iter_run",
     "resolve_encoder",
     "resolve_model",

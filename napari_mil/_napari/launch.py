@@ -1,0 +1,186 @@
+"""Starting the window from the command line, and the plugin's menu entries."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NapariMilError, SlideError
+
+if TYPE_CHECKING:
+    import napari
+
+PANEL = "Where did the model look?"
+
+
+def has_display() -> bool:
+    """Tell whether a window can be opened here: always but on Linux without X or Wayland.
+
+    Returns
+    -------
+    bool
+        True where a window can be expected to open.
+    """
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def view_slide(
+    slide: str | os.PathLike[str],
+    *,
+    map_file: str | os.PathLike[str] | None = None,
+    slide_mpp: float | None = None,
+) -> None:
+    """Open a slide with the MIL panel and stay until the window is closed.
+
+    Parameters
+    ----------
+    slide : path
+        The slide.
+    map_file : path or None
+        An attention map to lay over it.
+    slide_mpp : float or None
+        Microns per level-0 pixel, where the file lacks it.
+
+    Raises
+    ------
+    NapariMilError
+        If a file cannot be opened, or there is no display.
+    """
+    if not has_display():
+        raise NapariMilError(
+            "There is no display to open a window on. On a server, run the slide without one: napari-mil run --help."
+        )
+    import napari
+
+    build_viewer(slide, map_file=map_file, slide_mpp=slide_mpp)
+    napari.run()
+
+
+def build_viewer(
+    slide: str | os.PathLike[str],
+    *,
+    map_file: str | os.PathLike[str] | None = None,
+    slide_mpp: float | None = None,
+    **viewer_options: Any,
+) -> napari.Viewer:
+    """Return a viewer with a slide, the MIL panel and, if given, a map.
+
+    Parameters
+    ----------
+    slide : path
+        The slide.
+    map_file : path or None
+        An attention map to lay over it.
+    slide_mpp : float or None
+        Microns per level-0 pixel, where the file lacks it.
+    **viewer_options
+        For ``napari.Viewer``.
+
+    Returns
+    -------
+    napari.Viewer
+        Not yet running.
+
+    Raises
+    ------
+    NapariMilError
+        If a file cannot be opened.
+    """
+    from ..slides import open_slide
+    from .layers import slide_layer_data
+
+    opened = open_slide(slide, mpp=slide_mpp)
+    amap = _load_map(map_file, opened.ref.quickhash) if map_file is not None else None
+    # Only now, so that a wrong file costs no window.
+    import napari
+
+    viewer = napari.Viewer(title=f"napari-mil: {opened.path.name}", **viewer_options)
+    add(viewer, slide_layer_data(opened))
+    viewer.reset_view()
+    show_panel(viewer)
+    if amap is not None:
+        from .overlay import overlay_layer_data
+
+        add(viewer, overlay_layer_data(amap)).colorbar.visible = True
+    return viewer
+
+
+def add(viewer: napari.Viewer, layer_data: Any) -> Any:
+    """Add layer data to a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    layer_data : (data, attributes, type)
+        As readers return it.
+
+    Returns
+    -------
+    napari layer
+        The new layer.
+    """
+    from napari.layers import Layer
+
+    return viewer.add_layer(Layer.create(*layer_data))
+
+
+def show_panel(viewer: napari.Viewer) -> Any:
+    """Show the MIL panel in a viewer, once.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Returns
+    -------
+    MILPanel
+        The panel.
+    """
+    _, panel = viewer.window.add_plugin_dock_widget("napari-mil", PANEL)
+    return panel
+
+
+def open_panel() -> None:
+    """Show the MIL panel (menu entry)."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        show_panel(viewer)
+
+
+def outline_tissue() -> None:
+    """Outline the tissue of the active slide (menu entry)."""
+    import napari
+    from napari.utils.notifications import show_info
+
+    from ..tiling import find_tissue
+    from .layers import slide_of, tissue_layer_data
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return
+    candidates = [viewer.layers.selection.active, *viewer.layers]
+    slide = next((s for s in map(slide_of, candidates) if s is not None), None)
+    if slide is None:
+        show_info("Open a slide first: drop a file on the window.")
+        return
+    add(viewer, tissue_layer_data(find_tissue(slide), f"Tissue of {slide.path.stem}"))
+
+
+def _load_map(map_file: str | os.PathLike[str], quickhash: str) -> Any:
+    from ..maps import read_map
+
+    amap = read_map(map_file)
+    if amap.slide.quickhash != quickhash:
+        raise SlideError(
+            f"{Path(map_file).name} was made from another slide ({Path(amap.slide.path).name}). "
+            "Give the slide that it belongs to."
+        )
+    return amap

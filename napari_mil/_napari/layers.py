@@ -1,0 +1,200 @@
+"""How slides, tissue outlines and annotations become napari layers, all in the same microns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+    from ..annotations import Annotation
+    from ..slides import Slide
+    from ..tiling import TissueMask
+    from .reader import LayerData
+
+KEY = "napari_mil"
+"""Where a layer's metadata carries what this plugin knows of it."""
+
+
+def placement(mpp: tuple[float, float] | None) -> dict[str, Any]:
+    """Return the scale and units that put level-0 pixels into napari's world.
+
+    Parameters
+    ----------
+    mpp : (float, float) or None
+        Microns per level-0 pixel, (y, x); None shows the slide in pixels.
+
+    Returns
+    -------
+    dict
+        ``scale`` and ``units`` for a layer.
+    """
+    if mpp is None:
+        return {"scale": (1.0, 1.0), "units": "pixel"}
+    return {"scale": mpp, "units": "um"}
+
+
+def slide_layer_data(slide: Slide) -> LayerData:
+    """Return layer data of a slide: its lazy pyramid, in microns.
+
+    Parameters
+    ----------
+    slide : Slide
+        An open slide; the layer's metadata keeps it open.
+
+    Returns
+    -------
+    (data, attributes, "image")
+        For a napari reader.
+    """
+    name = slide.path.stem if slide.mpp is not None else f"{slide.path.stem} (no scale: shown in pixels)"
+    attributes = {
+        "name": name,
+        "multiscale": True,
+        "rgb": True,
+        "metadata": {KEY: {"slide": slide}},
+        **placement(slide.mpp),
+    }
+    return slide.pyramid(), attributes, "image"
+
+
+def slide_of(layer: Layer | None) -> Slide | None:
+    """Return the slide that a layer shows, or None for any other layer.
+
+    Parameters
+    ----------
+    layer : napari layer or None
+        Any layer.
+
+    Returns
+    -------
+    Slide or None
+        The open slide.
+    """
+    return layer.metadata.get(KEY, {}).get("slide") if layer is not None else None
+
+
+def rescale_slide(layer: Layer, mpp: tuple[float, float]) -> None:
+    """Show a slide without scale in microns after all, from a scale that the user knows.
+
+    Parameters
+    ----------
+    layer : napari layer
+        A slide's layer.
+    mpp : (float, float)
+        Microns per level-0 pixel, (y, x).
+    """
+    place = placement(mpp)
+    layer.scale = place["scale"]
+    layer.units = place["units"]
+    layer.metadata[KEY]["mpp"] = mpp
+    slide = slide_of(layer)
+    if slide is not None:
+        layer.name = slide.path.stem
+
+
+def mpp_of(layer: Layer) -> tuple[float, float] | None:
+    """Return the microns per level-0 pixel in force for a slide's layer: the user's, else the slide's own.
+
+    Parameters
+    ----------
+    layer : napari layer
+        A slide's layer.
+
+    Returns
+    -------
+    (float, float) or None
+        (y, x), or None where neither is known.
+    """
+    own: tuple[float, float] | None = layer.metadata.get(KEY, {}).get("mpp")
+    slide = slide_of(layer)
+    return own or (slide.mpp if slide is not None else None)
+
+
+def tissue_layer_data(mask: TissueMask, name: str) -> LayerData:
+    """Return layer data of the outline of the tissue.
+
+    Parameters
+    ----------
+    mask : TissueMask
+        Where tissue is.
+    name : str
+        The layer's name.
+
+    Returns
+    -------
+    (data, attributes, "shapes")
+        Closed lines, edges and holes alike.
+    """
+    from ..tiling import outlines
+
+    extent = max(np.multiply(mask.mask.shape, mask.l0_per_px))
+    # Lines live in the slide's pixels: wide enough to show at overview, thin enough not to hide cells up close.
+    return _lines(outlines(mask), name, width=max(2.0, extent / 1200), colour="#1f6f3f", mpp=mask.mpp)
+
+
+def annotation_layer_data(
+    annotations: Sequence[Annotation], mpp: tuple[float, float] | None, extent_px: float, name: str
+) -> LayerData:
+    """Return layer data of outlines that people drew.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Geometry in level-0 pixels, (x, y).
+    mpp : (float, float) or None
+        Microns per level-0 pixel of the slide, (y, x).
+    extent_px : float
+        Longer edge of the slide in level-0 pixels, for the line width.
+    name : str
+        The layer's name.
+
+    Returns
+    -------
+    (data, attributes, "shapes")
+        Closed lines, exteriors and holes alike.
+    """
+    rings = [ring for annotation in annotations for ring in _rings(annotation)]
+    return _lines(rings, name, width=max(2.0, extent_px / 800), colour="#ffd400", mpp=mpp)
+
+
+def _rings(annotation: Annotation) -> list[NDArray[np.float64]]:
+    """Return exteriors and holes as (K, 2) arrays, level-0 pixels, (row, col)."""
+    parts = getattr(annotation.geometry, "geoms", [annotation.geometry])
+    rings = []
+    for part in parts:
+        if part.geom_type == "Polygon":
+            rings += [np.asarray(ring.coords)[:, 1::-1] for ring in (part.exterior, *part.interiors)]
+        else:
+            rings.append(np.asarray(part.coords)[:, 1::-1])
+    return rings
+
+
+def _lines(
+    rings: Sequence[NDArray[np.float64]], name: str, *, width: float, colour: str, mpp: tuple[float, float] | None
+) -> LayerData:
+    place = placement(mpp)
+    # Outlines run along pixel edges (0 is the slide's corner); napari's 0 is the centre of the first pixel.
+    half = tuple(-0.5 * s for s in place["scale"])
+    attributes = {
+        "name": name,
+        "shape_type": "path",
+        "edge_color": colour,
+        "face_color": "transparent",
+        "edge_width": width,
+        "translate": half,
+        "opacity": 0.9,
+        **place,
+    }
+    return [np.vstack([ring, ring[:1]]) for ring in rings], attributes, "shapes"
+
+
+def file_stem(path: str | Path) -> str:
+    """Return a slide's file name without its ending, for layer names and files."""
+    return Path(path).stem

@@ -1,0 +1,116 @@
+"""File > Open and drag and drop: slides as lazy pyramids in microns, our own maps as overlays.
+
+A path that is not ours is declined (None) so that other readers can take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+    """Return a reader for a path, or None to leave it to others (npe2's reader contract).
+
+    Parameters
+    ----------
+    path : str or list of str
+        What was dropped or chosen.
+
+    Returns
+    -------
+    callable or None
+        Takes the path and returns layer data.
+    """
+    from ..slides import can_open
+
+    paths = [path] if isinstance(path, str) else list(path)
+    if not paths:
+        return None
+    if all(is_map_file(p) for p in paths):
+        return read_maps
+    if all(can_open(p) for p in paths):
+        return read_slides
+    return None
+
+
+def is_map_file(path: str) -> bool:
+    """Tell whether a path is an attention map of ours, by its content.
+
+    Parameters
+    ----------
+    path : str
+        Any path.
+
+    Returns
+    -------
+    bool
+        True for an HDF5 file with our mark and scores.
+    """
+    if not path.lower().endswith((".h5", ".hdf5")) or not Path(path).is_file():
+        return False
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "napari_mil" in file.attrs and "scores" in file
+    except OSError:
+        return False
+
+
+def read_slides(path: str | list[str]) -> list[LayerData]:
+    """Open slides as layer data.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One slide or several.
+
+    Returns
+    -------
+    list of (data, attributes, "image")
+        A multiscale RGB image each, in microns where the slide states its scale.
+
+    Raises
+    ------
+    SlideError
+        If a slide is broken.
+    """
+    import napari
+
+    from ..slides import open_slide
+    from .layers import slide_layer_data
+    from .viewers import show_scale_bar
+
+    paths = [path] if isinstance(path, str) else list(path)
+    layers = [slide_layer_data(open_slide(p)) for p in paths]
+    show_scale_bar(napari.current_viewer())
+    return layers
+
+
+def read_maps(path: str | list[str]) -> list[LayerData]:
+    """Open attention maps as overlays.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One map file or several.
+
+    Returns
+    -------
+    list of (data, attributes, "image")
+        One overlay each, placed where its slide lies.
+
+    Raises
+    ------
+    MapError
+        If a file is damaged.
+    """
+    from ..maps import read_map
+    from .overlay import overlay_layer_data
+
+    paths = [path] if isinstance(path, str) else list(path)
+    return [overlay_layer_data(read_map(p)) for p in paths]

@@ -1,0 +1,113 @@
+"""What the Run tab offers: the models, encoders and devices at hand, with the reason beside those that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...features import EncoderEntry, device_options, list_encoders, models_folder
+from ...models import ModelCard, ModelEntry, check_fit, list_models, read_card, read_entry
+from ...samples import demo_model_files
+from .choice_box import Choice
+
+_DEVICE_TITLES = {
+    "auto": "Automatic",
+    "cpu": "CPU",
+    "cuda": "NVIDIA GPU (CUDA)",
+    "mps": "Apple GPU (MPS)",
+}
+
+
+def model_choices(extra: Iterable[Path] = ()) -> list[Choice]:
+    """Return the models at hand: those of the models folder, files opened by hand, then the demo models.
+
+    Parameters
+    ----------
+    extra : iterable of Path
+        Files opened by hand.
+
+    Returns
+    -------
+    list of Choice
+        The value is the file.
+    """
+    entries = [
+        *list_models(models_folder()),
+        *(read_entry(path) for path in extra),
+        *(read_entry(path) for path in demo_model_files()),
+    ]
+    return [
+        Choice(_title(entry), entry.path, describe_card(entry.card) if entry.card else "", entry.reason)
+        for entry in entries
+    ]
+
+
+def encoder_choices(model: Path | None) -> list[Choice]:
+    """Return the encoders at hand, those that fit a model first.
+
+    Parameters
+    ----------
+    model : Path or None
+        The model's file; None leaves all encoders open.
+
+    Returns
+    -------
+    list of Choice
+        The value is what `load_encoder` takes.
+    """
+    card = read_card(model) if model is not None else None
+    choices = [_encoder_choice(entry, card) for entry in list_encoders()]
+    return sorted(choices, key=lambda choice: bool(choice.reason))
+
+
+def device_choices() -> list[Choice]:
+    """Return where the computation can run, with the reason beside what is not there.
+
+    Returns
+    -------
+    list of Choice
+        The value is what `choose_device` takes.
+    """
+    options = device_options()
+    return [
+        Choice(_DEVICE_TITLES[name], name, help="" if not usable else reason, reason="" if usable else reason)
+        for name, usable, reason in options
+    ]
+
+
+def describe_card(card: ModelCard) -> str:
+    """Say what a model is: the first line what it predicts, then classes, encoder, tiles and training.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model's card.
+
+    Returns
+    -------
+    str
+        For a tooltip.
+    """
+    lines = [card.task or "This model does not say what it predicts."]
+    lines.append(f"Classes: {', '.join(card.class_names)}")
+    lines.append(f"Pooling: {card.pooling}")
+    if card.encoder:
+        lines.append(f"Encoder: {card.encoder}")
+    if card.tile_px and card.mpp:
+        lines.append(f"Patches: {card.tile_px * card.mpp:g} µm ({card.tile_px} px at {card.mpp:g} µm/px)")
+    data = card.training.get("data")
+    if data:
+        lines.append(f"Trained on: {data}")
+    return "\n".join(lines)
+
+
+def _title(entry: ModelEntry) -> str:
+    return (entry.card.title if entry.card else "") or entry.path.stem
+
+
+def _encoder_choice(entry: EncoderEntry, card: ModelCard | None) -> Choice:
+    reason = entry.reason
+    if entry.usable and card is not None and entry.info is not None:
+        reason = check_fit(card, entry.info) or ""
+    patches = f"Patches of {entry.tile_px * entry.mpp:g} µm" if entry.tile_px else ""
+    return Choice(entry.title, entry.name, patches, reason)

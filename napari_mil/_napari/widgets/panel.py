@@ -1,0 +1,246 @@
+"""The MIL panel: one dock with the tabs Run and Heatmap, and the background job behind them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from napari.utils.notifications import notification_manager, show_error, show_info
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
+
+from ...errors import NapariMilError
+from ...export import export_patches
+from ...maps import DISCLAIMER
+from ...pipeline import RunResult, iter_run
+from ..layers import tissue_layer_data
+from ..overlay import Overlay, overlay_layer_data
+from ..viewers import canvas_overlay, show_scale_bar
+from ..worker import Job, JobSlot
+from .heatmap_tab import HeatmapTab
+from .run_tab import RunRequest, RunTab, progress_line
+
+if TYPE_CHECKING:
+    import napari
+
+    from ...progress import Steps
+
+
+class MILPanel(QWidget):
+    """Run a model on the open slide and look at where it looked.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer; napari passes it in by this name.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._jobs = JobSlot()
+        self._job_layer: Layer | None = None
+        self.run_tab = RunTab(napari_viewer, self)
+        self.heatmap_tab = HeatmapTab(napari_viewer, self)
+        self.tabs = QTabWidget(self)
+        self.tabs.addTab(self.run_tab, "Run")
+        self.tabs.addTab(self.heatmap_tab, "Heatmap")
+        quiet = QLabel(f"A map shows {DISCLAIMER}.", self)
+        quiet.setStyleSheet("font-size: 11px;")
+        quiet.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.tabs)
+        layout.addWidget(quiet)
+        self.setMinimumWidth(320)
+        self.run_tab.run_clicked.connect(self.start_run)
+        self.run_tab.cancel_clicked.connect(self.cancel)
+        self.heatmap_tab.export_clicked.connect(self.start_export)
+        self.heatmap_tab.legend_changed.connect(self._show_legend)
+        napari_viewer.layers.events.removed.connect(self._layer_removed)
+        self._window: QWidget | None = None
+        # Qt may delete the panel without closing it; its job must not outlive it.
+        self.destroyed.connect(self._jobs.abandon)
+        show_scale_bar(napari_viewer)
+
+    @property
+    def running(self) -> bool:
+        """Whether a run or an export is going."""
+        return self._jobs.job is not None
+
+    def start_run(self, request: RunRequest) -> None:
+        """Run a model over a slide in the background.
+
+        Parameters
+        ----------
+        request : RunRequest
+            What was chosen in the Run tab.
+        """
+        if self._jobs.job is not None:
+            return
+        steps = iter_run(
+            request.slide_path,
+            model=request.model,
+            encoder=request.encoder,
+            device=request.device,
+            slide_mpp=request.slide_mpp,
+        )
+        self._job_layer = request.layer
+        self.run_tab.show_running()
+        self.heatmap_tab.set_busy(True)
+        self._jobs.job = Job(
+            steps,
+            request.slide_path.stem,
+            on_progress=self.run_tab.show_progress,
+            on_done=self._run_done,
+            on_failed=self._run_failed,
+            on_cancelled=self._run_cancelled,
+        )
+
+    def start_export(self, overlay: Overlay, k: int, folder: Path) -> None:
+        """Write the top patches of a map in the background.
+
+        Parameters
+        ----------
+        overlay : Overlay
+            Whose score, class and scale as shown decide what is on top.
+        k : int
+            How many.
+        folder : Path
+            A subfolder named after slide, score and time is made in it.
+        """
+        if self._jobs.job is not None:
+            show_info("Wait until the present run has ended, or cancel it.")
+            return
+        self.heatmap_tab.set_busy(True)
+        self.run_tab.show_running()
+        self._jobs.job = Job(
+            _export_steps(overlay, k, folder),
+            "Top patches",
+            on_progress=lambda step: self.heatmap_tab.say(progress_line(step)),
+            on_done=self._export_done,
+            on_failed=self._run_failed,
+            on_cancelled=self._run_cancelled,
+        )
+
+    def cancel(self) -> None:
+        """Ask the background work to stop; it answers within a second."""
+        if self._jobs.job is not None:
+            self.run_tab.say("Stopping")
+            self._jobs.job.cancel()
+
+    def release(self) -> None:
+        """Stop everything and let go of the viewer; the window is closing."""
+        self._jobs.abandon()
+        if self._viewer is not None:
+            self.run_tab.disconnect_viewer()
+            self.heatmap_tab.disconnect_viewer()
+            self._viewer.layers.events.removed.disconnect(self._layer_removed)
+            self._viewer = None
+
+    def showEvent(self, event: QEvent) -> None:
+        """Watch the window that the panel came to sit in, whose closing ends a run."""
+        super().showEvent(event)
+        if self._window is None:
+            self._window = self.window()
+            self._window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """End a run when the window has closed; asked a moment later, since napari may ask and stay open."""
+        if watched is self._window and event.type() == QEvent.Type.Close:
+            QTimer.singleShot(0, self._release_if_closed)
+        return False
+
+    def closeEvent(self, event: QEvent) -> None:
+        """End a run when the panel itself is closed for good."""
+        self.release()
+        super().closeEvent(event)
+
+    def _run_done(self, result: RunResult) -> None:
+        self._ended()
+        prediction = result.map.prediction
+        seconds = sum(result.seconds.values())
+        self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s")
+        self.run_tab.show_result(_prediction_html(result))
+        layer = self._add_result(result)
+        self.heatmap_tab.choose_map(layer)
+        self.tabs.setCurrentWidget(self.heatmap_tab)
+        show_info(f"{result.map.model.title or result.map.model.pooling}: {prediction.sentence}")
+
+    def _add_result(self, result: RunResult) -> Layer:
+        title = f"Tissue of {Path(result.slide.path).stem}"
+        if title not in [layer.name for layer in self._viewer.layers]:
+            self._viewer.add_layer(Layer.create(*tissue_layer_data(result.mask, title)))
+        layer: Layer = self._viewer.add_layer(Layer.create(*overlay_layer_data(result.map)))
+        layer.colorbar.visible = True
+        return layer
+
+    def _export_done(self, folder: Path) -> None:
+        self._ended()
+        self.run_tab.show_stopped("")
+        self.heatmap_tab.say(f"Saved in {folder}")
+        show_info(f"Top patches saved in {folder}")
+
+    def _run_failed(self, error: Exception) -> None:
+        self._ended()
+        self.heatmap_tab.say("")
+        if isinstance(error, NapariMilError):
+            self.run_tab.show_stopped(str(error), error=True)
+            show_error(str(error))
+            return
+        self.run_tab.show_stopped("Something unforeseen happened; see the notification.", error=True)
+        notification_manager.receive_error(type(error), error, error.__traceback__)
+
+    def _run_cancelled(self) -> None:
+        self._ended()
+        self.heatmap_tab.say("")
+        self.run_tab.show_stopped("Cancelled. What was read is kept: Run goes on from there.")
+
+    def _ended(self) -> None:
+        self._jobs.job = None
+        self._job_layer = None
+        self.heatmap_tab.set_busy(False)
+
+    def _layer_removed(self, event: Any) -> None:
+        if event.value is self._job_layer and self._jobs.job is not None:
+            self.cancel()
+
+    def _show_legend(self, text: str) -> None:
+        legend = canvas_overlay(self._viewer, "text")
+        legend.text = text
+        legend.position = "top_left"
+        legend.font_size = 10
+        legend.box = True
+        legend.visible = bool(text)
+
+    def _release_if_closed(self) -> None:
+        if self._window is not None and not self._window.isVisible():
+            self.release()
+
+
+def _export_steps(overlay: Overlay, k: int, folder: Path) -> Steps[Path]:
+    """Open the slide anew, so that a layer removed meanwhile does no harm, and export."""
+    from ...slides import open_slide
+
+    amap, settings = overlay.map, overlay.settings
+    stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H.%M.%S")
+    target = folder / f"{Path(amap.slide.path).stem} {settings.score} {stamp}"
+    with open_slide(amap.slide.path, mpp=amap.slide.mpp) as slide:
+        done = yield from export_patches(
+            slide, amap, target, k=k, score=settings.score, scale=settings.scale, class_index=settings.class_index
+        )
+    return Path(done.folder)
+
+
+def _prediction_html(result: RunResult) -> str:
+    amap = result.map
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td align='right'>&nbsp;&nbsp;{p:.1%}</td></tr>"
+        for name, p in zip(amap.prediction.class_names, amap.prediction.probabilities, strict=True)
+    )
+    title = escape(amap.model.title or amap.model.pooling)
+    area = result.mask.area_mm2
+    tissue = f"<br>Tissue: {area:,.1f} mm²" if area is not None else ""
+    return f"<b>Prediction for this slide</b><table>{rows}</table><span>{title}{tissue}</span>"

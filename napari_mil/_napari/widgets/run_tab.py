@@ -1,0 +1,317 @@
+"""The Run tab: choose slide, model, encoder and device, then Run. Defaults need no touching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...errors import NapariMilError
+from ..layers import mpp_of, rescale_slide, slide_of
+from .choice_box import Choice, ChoiceBox
+from .choices import device_choices, encoder_choices, model_choices
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+    from ...progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What the Run button asks for.
+
+    Parameters
+    ----------
+    layer : napari layer
+        The slide's layer.
+    slide_path : Path
+        The slide.
+    slide_mpp : (float, float) or None
+        Microns per level-0 pixel that the person gave; None takes the slide's own.
+    model, encoder : Path or str
+        What `iter_run` takes.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    """
+
+    layer: Layer
+    slide_path: Path
+    slide_mpp: tuple[float, float] | None
+    model: Path
+    encoder: str
+    device: str
+
+
+class RunTab(QWidget):
+    """Choose and run.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose slides can be run.
+    parent : QWidget or None
+        Qt parent.
+    """
+
+    run_clicked = Signal(object)
+    cancel_clicked = Signal()
+
+    def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._extra_models: list[Path] = []
+        self._running = False
+        self._build()
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self.refresh_slides)
+        viewer.layers.selection.events.active.connect(self._follow_active)
+        self.refresh_slides()
+        self._refresh_models()
+        self.device.set_choices(device_choices())
+
+    def disconnect_viewer(self) -> None:
+        """Stop following the viewer; the widget is going away."""
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.disconnect(self.refresh_slides)
+        self._viewer.layers.selection.events.active.disconnect(self._follow_active)
+
+    def request(self) -> RunRequest | None:
+        """Return what is chosen, or None while something is missing."""
+        slide, model, encoder, device = (b.current for b in (self.slide, self.model, self.encoder, self.device))
+        if slide is None or model is None or encoder is None or device is None or self._missing():
+            return None
+        layer: Layer = slide.value
+        opened = slide_of(layer)
+        if opened is None:
+            return None
+        own = layer.metadata["napari_mil"].get("mpp")
+        return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value)
+
+    def add_model(self, path: Path) -> None:
+        """Offer a model file and choose it.
+
+        Parameters
+        ----------
+        path : Path
+            A ``.safetensors`` file.
+        """
+        if path not in self._extra_models:
+            self._extra_models.append(path)
+        self._refresh_models()
+        if not self.model.choose(path):
+            reason = next((c.reason for c in self.model.choices if c.value == path), "")
+            self.say(f"{path.name}: {reason}", error=True)
+
+    def show_running(self) -> None:
+        """Show that a run is going."""
+        self._running = True
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+        self.result.setText("")
+        self.say("Starting")
+        self._refresh_buttons()
+
+    def show_progress(self, step: Progress) -> None:
+        """Show where a run stands: stage, patches per second, time left."""
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        self.say(progress_line(step))
+
+    def show_stopped(self, line: str, *, error: bool = False) -> None:
+        """Show that no run is going, and why."""
+        self._running = False
+        self.bar.setVisible(False)
+        self.say(line, error=error)
+        self._refresh_buttons()
+
+    def show_result(self, html: str) -> None:
+        """Show the prediction."""
+        self.result.setText(html)
+
+    def say(self, line: str, *, error: bool = False) -> None:
+        """Write one line below the buttons."""
+        self.status.setText(line)
+        self.status.setProperty("error", error)
+        self.status.setStyleSheet("color: #d9534f;" if error else "")
+
+    def refresh_slides(self, *_: Any) -> None:
+        """Offer the slides that are open now."""
+        layers = [layer for layer in self._viewer.layers if slide_of(layer) is not None]
+        self.slide.set_choices(
+            (Choice(layer.name, layer, str(slide_of(layer).path)) for layer in layers),  # type: ignore[union-attr]
+            prefer=self._viewer.layers.selection.active,
+        )
+        self._slide_changed()
+
+    def _build(self) -> None:
+        self.slide, self.model = ChoiceBox("Slide", self), ChoiceBox("Model", self)
+        self.encoder, self.device = ChoiceBox("Encoder", self), ChoiceBox("Device", self)
+        self.mpp = QDoubleSpinBox(self)
+        self.mpp.setRange(0.0, 50.0)
+        self.mpp.setDecimals(4)
+        self.mpp.setSingleStep(0.05)
+        self.mpp.setSuffix(" µm per pixel")
+        self.mpp.setSpecialValueText("unknown: please enter")
+        self.mpp.setToolTip("This slide does not state its scale. About 0.25 for a 40x scan, 0.5 for 20x.")
+        self.open_model = QToolButton(self)
+        self.open_model.setText("…")
+        self.open_model.setToolTip("Open a model file")
+        self.card, self.device_note = _quiet_label(self), _quiet_label(self)
+        self.run, self.cancel = QPushButton("&Run", self), QPushButton("&Cancel", self)
+        self.run.setDefault(True)
+        self.bar = QProgressBar(self)
+        self.bar.setVisible(False)
+        self.status = _quiet_label(self)
+        self.result = QLabel(self)
+        self.result.setWordWrap(True)
+        self.result.setTextFormat(Qt.TextFormat.RichText)
+
+        self._form = QFormLayout()
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        models = QHBoxLayout()
+        models.addWidget(self.model, 1)
+        models.addWidget(self.open_model)
+        for label, field in (
+            ("&Slide", self.slide),
+            ("Sc&ale", self.mpp),
+            ("&Model", models),
+            ("", self.card),
+            ("&Encoder", self.encoder),
+            ("&Device", self.device),
+            ("", self.device_note),
+        ):
+            self._form.addRow(label, field)
+        self._form.labelForField(models).setBuddy(self.model)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run, 2)
+        buttons.addWidget(self.cancel, 1)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._form)
+        layout.addLayout(buttons)
+        for widget in (self.bar, self.status, self.result):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+
+        self.slide.currentIndexChanged.connect(self._slide_changed)
+        self.mpp.editingFinished.connect(self._scale_entered)
+        self.model.currentIndexChanged.connect(self._model_changed)
+        self.encoder.currentIndexChanged.connect(self._refresh_buttons)
+        self.device.currentIndexChanged.connect(self._device_changed)
+        self.open_model.clicked.connect(self._pick_model)
+        self.run.clicked.connect(self._run)
+        self.cancel.clicked.connect(self.cancel_clicked)
+
+    def _run(self) -> None:
+        request = self.request()
+        if request is not None:
+            self.run_clicked.emit(request)
+
+    def _refresh_models(self) -> None:
+        self.model.set_choices(model_choices(self._extra_models))
+        self._model_changed()
+
+    def _model_changed(self, *_: Any) -> None:
+        chosen = self.model.current
+        self.card.setText(chosen.help.split("\n", 1)[0] if chosen else "")
+        try:
+            self.encoder.set_choices(encoder_choices(chosen.value if chosen else None))
+        except NapariMilError as err:
+            self.encoder.set_choices([])
+            self.say(str(err), error=True)
+        self._refresh_buttons()
+
+    def _device_changed(self, *_: Any) -> None:
+        chosen = self.device.current
+        self.device_note.setText(chosen.help if chosen else "")
+        self._refresh_buttons()
+
+    def _slide_changed(self, *_: Any) -> None:
+        chosen = self.slide.current
+        lacks_scale = chosen is not None and slide_of(chosen.value).mpp is None  # type: ignore[union-attr]
+        self._form.setRowVisible(self.mpp, bool(lacks_scale))
+        if chosen is not None and lacks_scale:
+            self.mpp.setValue((mpp_of(chosen.value) or (0.0, 0.0))[0])
+        self._refresh_buttons()
+
+    def _scale_entered(self) -> None:
+        chosen = self.slide.current
+        if chosen is not None and self.mpp.value() > 0:
+            rescale_slide(chosen.value, (self.mpp.value(), self.mpp.value()))
+        self._refresh_buttons()
+
+    def _follow_active(self, *_: Any) -> None:
+        active = self._viewer.layers.selection.active
+        if not self._running and slide_of(active) is not None:
+            self.slide.choose(active)
+
+    def _missing(self) -> str:
+        """Return what is still missing for a run, in words, or nothing."""
+        if self.slide.current is None:
+            return "Open a slide: drop a file on the window, or File > Open Sample."
+        if mpp_of(self.slide.current.value) is None:
+            return "This slide does not state its scale. Enter it above."
+        if self.model.current is None:
+            return "No model can be used. Open a model file with the … button."
+        if self.encoder.current is None:
+            return "No encoder here makes the features that this model takes."
+        return ""
+
+    def _refresh_buttons(self, *_: Any) -> None:
+        missing = self._missing()
+        self.run.setEnabled(not missing and not self._running)
+        self.run.setToolTip(missing)
+        self.cancel.setEnabled(self._running)
+        if not self._running and (missing or not self.status.property("error")):
+            self.say(missing)
+
+    def _pick_model(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model file", "", "Models (*.safetensors)")
+        if path:
+            self.add_model(Path(path))
+
+
+def progress_line(step: Progress) -> str:
+    """Say in one line where a run stands: stage, how far, how fast, how long still.
+
+    Parameters
+    ----------
+    step : Progress
+        From the run.
+
+    Returns
+    -------
+    str
+        For the panel.
+    """
+    parts = [f"{step.stage}: {step.message}" if step.message else step.stage]
+    if step.total:
+        parts.append(f"{step.done:,} of {step.total:,}")
+    if step.rate > 0:
+        parts.append(f"{step.rate:,.0f} {step.unit}/s")
+    left = step.seconds_left
+    if left is not None:
+        parts.append(f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left")
+    return ", ".join(parts)
+
+
+def _quiet_label(parent: QWidget) -> QLabel:
+    label = QLabel(parent)
+    label.setWordWrap(True)
+    label.setStyleSheet("font-size: 11px;")
+    return label

@@ -1,0 +1,108 @@
+"""The pipeline over many slides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import FeaturesError
+from .features import iter_extract, load_encoder
+from .progress import Progress, Steps
+from .slides import open_slide
+from .tiling import find_tissue, tile
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """One slide's features on disk.
+
+    Parameters
+    ----------
+    slide : str
+        The slide's path.
+    file : str
+        The feature file.
+    patches : int
+        How many patches it holds.
+    """
+
+    slide: str
+    file: str
+    patches: int
+
+
+def extract_slides(
+    slides: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    encoder: str,
+    tile_px: int | None = None,
+    mpp: float | None = None,
+    device: str = "auto",
+    slide_mpp: float | None = None,
+) -> Steps[list[Extracted]]:
+    """Extract features of slides one after the other, each into ``<out>/<slide name>.h5``.
+
+    Slides that are done already are read back; an interrupted one goes on where it stopped.
+
+    Parameters
+    ----------
+    slides : sequence of path
+        The slides.
+    out : path
+        Folder of the feature files.
+    encoder : str
+        What `load_encoder` takes.
+    tile_px : int or None
+        Patch edge in pixels; None takes the encoder's.
+    mpp : float or None
+        Microns per patch pixel; None takes the encoder's.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    slide_mpp : float or None
+        Microns per level-0 pixel, for slides that do not state it.
+
+    Yields
+    ------
+    Progress
+        At most about ten a second.
+
+    Returns
+    -------
+    list of Extracted
+        One per slide.
+
+    Raises
+    ------
+    NapariMilError
+        At the first slide that cannot be done, in words.
+    """
+    paths = [Path(slide) for slide in slides]
+    _refuse_same_names(paths)
+    coder = load_encoder(encoder, tile_px=tile_px, mpp=mpp)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise FeaturesError(f"Cannot make the folder {folder}: {err.strerror}. Choose another with --out.") from err
+    done = []
+    for number, path in enumerate(paths, 1):
+        yield Progress(f"{path.name} ({number} of {len(paths)})", message="finding tissue")
+        with open_slide(path, mpp=slide_mpp) as slide:
+            grid = tile(slide, find_tissue(slide), tile_px=coder.info.tile_px, mpp=coder.info.mpp)
+            target = folder / f"{path.stem}.h5"
+            features = yield from iter_extract(slide, grid, coder, device=device, out=target)
+        done.append(Extracted(str(path), str(target), len(features)))
+    return done
+
+
+def _refuse_same_names(paths: Sequence[Path]) -> None:
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in stems:
+            raise FeaturesError(
+                f"{stems[path.stem]} and {path} would both become {path.stem}.h5. Extract them into different folders."
+            )
+        stems[path.stem] = path

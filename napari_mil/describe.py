@@ -1,0 +1,229 @@
+"""What a slide, a model, a feature file, a map or a finished run is: a record for machines, text for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import NapariMilError
+
+if TYPE_CHECKING:
+    from .pipeline import RunResult
+    from .training import TrainingResult
+
+Described = tuple[dict[str, Any], str]
+
+
+def describe(path: Path) -> Described:
+    """Say what a file is.
+
+    Parameters
+    ----------
+    path : Path
+        A slide, a model (.safetensors), a feature file or a map (.h5).
+
+    Returns
+    -------
+    (dict, str)
+        JSON-able record, and the same as text.
+
+    Raises
+    ------
+    NapariMilError
+        If it is none of these.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return _model(path)
+    if suffix in (".h5", ".hdf5"):
+        return _hdf5(path)
+    return _slide(path)
+
+
+def describe_run(result: RunResult, out: Path) -> Described:
+    """Say what a run came to.
+
+    Parameters
+    ----------
+    result : RunResult
+        The run.
+    out : Path
+        Its folder.
+
+    Returns
+    -------
+    (dict, str)
+        JSON-able record, and the same as text.
+    """
+    amap = result.map
+    probabilities = _probabilities(amap)
+    record = {
+        "slide": result.slide.path,
+        "model": amap.model.title or amap.model.pooling,
+        "patches": len(result.features),
+        "tissue_mm2": result.mask.area_mm2,
+        "probabilities": probabilities,
+        "out": str(out),
+        "files": {name: str(path) for name, path in result.files.items()},
+        "seconds": dict(result.seconds),
+    }
+    area = f", {result.mask.area_mm2:.1f} mm² of tissue" if result.mask.area_mm2 is not None else ""
+    text = (
+        f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}\n"
+        f"{record['model']}: {', '.join(f'{name} {p:.1%}' for name, p in probabilities.items())}\n"
+        f"Written to {out}: {', '.join(sorted(result.files))}"
+    )
+    return record, text
+
+
+def describe_training(result: TrainingResult, out: Path) -> Described:
+    """Say what a training run came to.
+
+    Parameters
+    ----------
+    result : TrainingResult
+        The training run.
+    out : Path
+        Its folder.
+
+    Returns
+    -------
+    (dict, str)
+        JSON-able record, and the same as text.
+    """
+
+    def finite(x: float) -> float | None:
+        return x if x == x else None
+
+    record = {
+        "out": str(out),
+        "model": str(result.model_path),
+        "pooling": result.pooling,
+        "class_names": list(result.class_names),
+        "slides": result.n_slides,
+        "patients": result.n_patients,
+        "folds": len(result.folds),
+        "auc_mean": finite(result.auc_mean),
+        "auc_sd": finite(result.auc_sd),
+        "auc_pooled": finite(result.auc_pooled),
+        "epochs": result.epochs,
+    }
+    text = (
+        f"{result.pooling} on {result.n_slides} slides of {result.n_patients} patients, {len(result.folds)} folds\n"
+        f"AUC on held-out patients: {result.auc_mean:.3f} ± {result.auc_sd:.3f} (all folds together "
+        f"{result.auc_pooled:.3f})\n"
+        f"Model, fitted again on all slides for {result.epochs} epochs: {result.model_path}"
+    )
+    return record, text
+
+
+def _slide(path: Path) -> Described:
+    from .slides import open_slide
+
+    with open_slide(path) as slide:
+        record = {
+            "kind": "slide",
+            "path": str(path),
+            "format": slide.vendor,
+            "shape_px": list(slide.shape),
+            "mpp": list(slide.mpp) if slide.mpp else None,
+            "objective_power": slide.objective_power,
+            "levels": [
+                {"shape_px": list(shape), "downsample": down}
+                for shape, down in zip(slide.level_shapes, slide.level_downsamples, strict=True)
+            ],
+            "quickhash": slide.ref.quickhash,
+            "associated_images": sorted(slide.associated),
+        }
+        height, width = slide.shape
+        scale = "scale unknown: give it with --slide-mpp"
+        if slide.mpp:
+            mm = f"{width * slide.mpp[1] / 1000:.1f} x {height * slide.mpp[0] / 1000:.1f} mm"
+            scale = f"{slide.mpp[1]:.4g} µm per pixel, {mm}"
+    levels = ", ".join(f"{d:.4g}x" for d in (level["downsample"] for level in record["levels"]))
+    text = f"{path.name}: {record['format']} slide, {width:,} x {height:,} px, {scale}\nLevels: {levels}"
+    return record, text
+
+
+def _model(path: Path) -> Described:
+    from .models import read_card
+
+    card = read_card(path)
+    record = {"kind": "model", "path": str(path), **asdict(card)}
+    lines = [
+        f"{card.title or path.stem}: {card.pooling} model",
+        card.task or "It does not say what it predicts.",
+        f"Classes: {', '.join(card.class_names)}",
+        f"Takes {card.in_features} numbers per patch"
+        + (f" from {card.encoder}, {card.tile_px} px at {card.mpp:g} µm per pixel" if card.encoder else ""),
+        *(f"{key.replace('_', ' ')}: {value}" for key, value in card.training.items()),
+    ]
+    return record, "\n".join(lines)
+
+
+def _hdf5(path: Path) -> Described:
+    if not path.is_file():
+        raise NapariMilError(f"There is no file {path}. Check the path.")
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            is_map = "scores" in file
+    except OSError as err:
+        raise NapariMilError(f"{path} is not a whole HDF5 file. Make it again, or check what copied it.") from err
+    return _map(path) if is_map else _features(path)
+
+
+def _map(path: Path) -> Described:
+    from .maps import KIND_TITLES, read_map
+
+    amap = read_map(path)
+    probabilities = _probabilities(amap)
+    record = {
+        "kind": "attention map",
+        "path": str(path),
+        "slide": asdict(amap.slide),
+        "encoder": asdict(amap.encoder),
+        "model": asdict(amap.model),
+        "provenance": asdict(amap.provenance),
+        "patches": len(amap),
+        "scores": {name: score.kind for name, score in amap.scores.items()},
+        "probabilities": probabilities,
+    }
+    text = (
+        f"{path.name}: attention map of {Path(amap.slide.path).name}, {len(amap):,} patches of "
+        f"{amap.grid.tile_um:g} µm\n"
+        f"{amap.model.title or amap.model.pooling}: {', '.join(f'{n} {p:.1%}' for n, p in probabilities.items())}\n"
+        f"Scores: {', '.join(KIND_TITLES[score.kind] for score in amap.scores.values())}"
+    )
+    return record, text
+
+
+def _features(path: Path) -> Described:
+    from .features import read_features
+
+    features = read_features(path)
+    grid = features.grid
+    record = {
+        "kind": "features",
+        "path": str(path),
+        "patches": len(features),
+        "dim": int(features.values.shape[1]),
+        "encoder": asdict(features.encoder),
+        "slide": asdict(features.slide),
+        "tile_px": grid.tile_px,
+        "mpp": grid.mpp,
+        "tile_l0_px": grid.tile_l0,
+    }
+    text = (
+        f"{path.name}: {len(features):,} patches of {grid.tile_um:g} µm ({grid.tile_px} px at {grid.mpp:g} µm per "
+        f"pixel), {features.values.shape[1]} numbers each, from {features.encoder.name}\n"
+        f"Slide: {features.slide.path}"
+    )
+    return record, text
+
+
+def _probabilities(amap: Any) -> dict[str, float]:
+    prediction = amap.prediction
+    return {n: float(p) for n, p in zip(prediction.class_names, prediction.probabilities, strict=True)}
