@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ._device import choose_device as choose_device
     from ._device import device_options as device_options
     from ._encoder import Encoder as Encoder
+    from ._engine import extract as extract
+    from ._engine import iter_extract as iter_extract
     from ._features import EncoderInfo as EncoderInfo
     from ._features import Features as Features
     from ._folder import models_folder as models_folder
@@ -28,6 +30,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_colour_texture_table": ["FEATURE_NAMES"],
         "_device": ["DeviceChoice", "choose_device", "device_options"],
         "_encoder": ["Encoder"],
+        "_engine": ["extract", "iter_extract"],
         "_features": ["EncoderInfo", "Features"],
         "_folder": ["models_folder"],
         "_store": ["read_features", "write_features"],

@@ -1,0 +1,195 @@
+"""The unfinished feature file: rows appended as they come, safe against a kill at any moment.
+
+Not HDF5, because a process killed while HDF5 rewrites its tables can leave a file that nothing opens. This one is
+only ever appended to: one line of JSON that says what the rows belong to, then frames of (rows, CRC-32, float32
+values). Whatever follows the last whole frame is cut off on resuming, so at most the frame being written is lost. The
+rows become an HDF5 file once all are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FeaturesError
+
+_FRAME = struct.Struct("<II")
+_MAX_HEADER = 1 << 20
+_SYNC_S = 1.0
+
+
+def partial_path(path: Path) -> Path:
+    """Return where the unfinished rows of a feature file lie: beside it, ``<name>.partial``."""
+    return path.with_name(path.name + ".partial")
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold a feature file for this process; others are told who holds it.
+
+    Raises
+    ------
+    FeaturesError
+        Where another process is writing the file, or its folder cannot be written. The claim of a process that no
+        longer runs on this computer is taken over.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    lock = filelock.SoftFileLock(lock_path, timeout=0.5, thread_local=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as err:
+        raise FeaturesError(
+            f"{path} is being written by another process ({_holder(lock_path)}). "
+            f"Wait for it or choose another file; if it no longer runs, delete {lock_path}"
+        ) from err
+    except OSError as err:
+        raise FeaturesError(f"{path.parent} cannot be written ({err}). Choose another folder.") from err
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(lock_path: Path) -> str:
+    """Return who a lock file names: its first two lines are process id and computer."""
+    try:
+        lines = lock_path.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        lines = []
+    return f"process {lines[0]} on {lines[1]}" if len(lines) > 1 else "unknown"
+
+
+class Partial:
+    """The rows of a feature file so far, on the disk; use it as a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        The file of unfinished rows. One that is there is resumed where its header equals ``header``.
+    header : mapping
+        What the rows belong to; JSON-able.
+    dim : int
+        Numbers a row.
+
+    Attributes
+    ----------
+    done : int
+        Rows that are safe.
+    replaced : bool
+        Whether a file was there that belongs to something else, and is begun anew.
+
+    Raises
+    ------
+    FeaturesError
+        Where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], dim: int) -> None:
+        self._path, self._dim = path, dim
+        self._head = json.dumps(header, sort_keys=True).encode() + b"\n"
+        self._synced = time.monotonic()
+        self.done = 0
+        self.replaced = False
+        self._file: BinaryIO
+        try:
+            self._open()
+        except OSError as err:
+            raise _no_room(path, err) from err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def restore(self, values: NDArray[np.float32]) -> int:
+        """Fill the first rows of ``values`` (N, dim) from the disk and return how many; what is broken is cut off."""
+        self._file.seek(len(self._head))
+        good = self._file.tell()
+        for rows in self._frames(len(values)):
+            values[self.done : self.done + len(rows)] = rows
+            self.done += len(rows)
+            good = self._file.tell()
+        self._file.truncate(good)
+        self._file.seek(good)
+        return self.done
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add rows (n, dim) float32; on the disk's way at once, and forced onto it every second.
+
+        Raises
+        ------
+        FeaturesError
+            Where there is no room; the file then holds what it held before.
+        """
+        data = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+        start = self._file.tell()
+        try:
+            self._write(_FRAME.pack(len(rows), zlib.crc32(data)) + data)
+            if time.monotonic() - self._synced > _SYNC_S:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+        except OSError as err:
+            self._file.truncate(start)
+            self._file.seek(start)
+            raise _no_room(self._path, err) from err
+        self.done += len(rows)
+
+    def delete(self) -> None:
+        """Remove the file, once its rows are safe elsewhere."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        if self._path.exists():
+            self._file = self._path.open("r+b", buffering=0)
+            if self._file.read(_MAX_HEADER).split(b"\n", 1)[0] + b"\n" == self._head:
+                return
+            self._file.close()
+            self.replaced = True
+        self._file = self._path.open("w+b", buffering=0)
+        try:
+            self._write(self._head)
+        except OSError:
+            self._file.close()
+            raise
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:  # an unbuffered file may take less than it is given
+            view = view[self._file.write(view) :]
+
+    def _frames(self, most: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the whole frames from here on, at most so many rows."""
+        while len(head := self._file.read(_FRAME.size)) == _FRAME.size:
+            count, check = _FRAME.unpack(head)
+            size = count * self._dim * 4
+            if not 0 < count <= most:
+                return
+            data = self._file.read(size)
+            if len(data) != size or zlib.crc32(data) != check:
+                return
+            most -= count
+            yield np.frombuffer(data, "<f4").reshape(count, self._dim)
+
+
+def _no_room(path: Path, err: OSError) -> FeaturesError:
+    return FeaturesError(
+        f"{path} cannot be written ({err.strerror or err}). Free some space or choose another folder, then run again; "
+        "what is done so far is kept."
+    )
