@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
+    from ._colours import colours as colours
     from ._infer import attention_map as attention_map
     from ._map import AttentionMap as AttentionMap
     from ._map import MapScore as MapScore
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ._scales import Scale as Scale
     from ._scales import class_evidence as class_evidence
     from ._scales import class_log_odds as class_log_odds
+    from ._scales import shown as shown
     from ._store import read_map as read_map
     from ._store import write_map as write_map
     from ._threshold import DISCLAIMER as DISCLAIMER
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "_colours": ["colours"],
         "_infer": ["attention_map"],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
         "_raster": ["Raster", "paint"],
@@ -47,6 +50,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "Scale",
             "class_evidence",
             "class_log_odds",
+            "shown",
         ],
         "_store": ["read_map", "write_map"],
         "_threshold": [
