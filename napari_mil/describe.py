@@ -122,7 +122,7 @@ def _slide(path: Path) -> Described:
     from .slides import open_slide
 
     with open_slide(path) as slide:
-        record = {
+        record: dict[str, Any] = {
             "kind": "slide",
             "path": str(path),
             "format": slide.vendor,
@@ -141,7 +141,7 @@ def _slide(path: Path) -> Described:
         if slide.mpp:
             mm = f"{width * slide.mpp[1] / 1000:.1f} x {height * slide.mpp[0] / 1000:.1f} mm"
             scale = f"{slide.mpp[1]:.4g} µm per pixel, {mm}"
-    levels = ", ".join(f"{d:.4g}x" for d in (level["downsample"] for level in record["levels"]))
+    levels = ", ".join(f"{level['downsample']:.4g}x" for level in record["levels"])
     text = f"{path.name}: {record['format']} slide, {width:,} x {height:,} px, {scale}\nLevels: {levels}"
     return record, text
 

@@ -312,7 +312,7 @@ def resolve_encoder(encoder: Encoder | str | os.PathLike[str] | None, card: Mode
         encoder = card.encoder
     if isinstance(encoder, str | os.PathLike):
         # the model's tiles win: that is what it was trained on, and a file new here need not say its own
-        encoder = load_encoder(encoder, tile_px=card.tile_px or None, mpp=card.mpp or None)
+        encoder = load_encoder(os.fspath(encoder), tile_px=card.tile_px or None, mpp=card.mpp or None)
     reason = check_fit(card, encoder.info)
     if reason:
         raise ModelError(reason)

@@ -93,7 +93,7 @@ class Overlay:
 
     def _show_threshold(self, *_: Any) -> None:
         low, high = _axis_limits(self.view)
-        cut = min(max(_axis(self.view, self.settings.threshold), low), high)
+        cut = min(max(axis_place(self.view, self.settings.threshold), low), high)
         self.layer.contrast_limits_range = (_contrast(low, low, high)[0], high)
         self.layer.contrast_limits = _contrast(cut, low, high)
         self.layer.colormap = _colormap(self.view, cut)
@@ -173,13 +173,14 @@ def _pixels(amap: AttentionMap, view: MapView) -> Any:
     return view.scale.to_axis(values)
 
 
-def _axis(view: MapView, value: float) -> float:
-    return float(view.scale.to_axis(np.float32(value)))
+def axis_place(view: MapView, value: float) -> float:
+    """Return where a shown value lies along the colours: itself, or its log10 on a log scale."""
+    return float(view.scale.to_axis(np.array(value, np.float32)))
 
 
 def _axis_limits(view: MapView) -> tuple[float, float]:
     low, high = view.limits
-    return _axis(view, low), _axis(view, high)
+    return axis_place(view, low), axis_place(view, high)
 
 
 def _contrast(cut: float, low: float, high: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress as activity_progress
@@ -73,16 +74,14 @@ class Job:
         on_cancelled: Callable[[], None],
     ) -> None:
         self._title = title
-        self._on_progress, self._on_done = on_progress, on_done
-        self._on_failed, self._on_cancelled = on_failed, on_cancelled
-        self._outcome: tuple[str, Any] | None = None
+        self._on_progress, self._on_done, self._on_failed = on_progress, on_done, on_failed
+        self._report: Callable[[], None] = on_cancelled
         self._silent = False
         self._bar = activity_progress(total=0, desc=title, leave=False)
         self._worker = StepsWorker(steps)
         self._worker.yielded.connect(self._step)
         self._worker.returned.connect(self._returned)
         self._worker.errored.connect(self._errored)
-        self._worker.aborted.connect(self._aborted)
         self._worker.finished.connect(self._finished)
         self._worker.start()
 
@@ -110,26 +109,16 @@ class Job:
         self._on_progress(step)
 
     def _returned(self, result: Any) -> None:
-        if self._outcome is None and not self._worker.abort_requested:
-            self._outcome = ("done", result)
+        self._report = partial(self._on_done, result)
 
     def _errored(self, error: Exception) -> None:
-        self._outcome = ("failed", error)
-
-    def _aborted(self) -> None:
-        self._outcome = ("cancelled", None)
+        self._report = partial(self._on_failed, error)
 
     def _finished(self) -> None:
         self._bar.close()
         if self._silent:
             return
-        kind, value = self._outcome or ("cancelled", None)
-        if kind == "done":
-            self._on_done(value)
-        elif kind == "failed":
-            self._on_failed(value)
-        else:
-            self._on_cancelled()
+        self._report()
 
 
 class JobSlot:

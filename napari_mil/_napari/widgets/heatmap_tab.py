@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...maps import KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area
-from ..overlay import Overlay, overlay_of
+from ..overlay import Overlay, axis_place, overlay_of
 from .choice_box import Choice, ChoiceBox
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ class HeatmapTab(QWidget):
     def _slider_place(self, threshold: float) -> int:
         """Return the slider's place of a threshold; it runs along the colour axis, log where the scale is."""
         view = self._overlay.view  # type: ignore[union-attr]
-        low, high = (float(view.scale.to_axis(x)) for x in view.limits)
-        return round((float(view.scale.to_axis(threshold)) - low) / (high - low) * _STEPS)
+        low, high = (axis_place(view, x) for x in view.limits)
+        return round((axis_place(view, threshold) - low) / (high - low) * _STEPS)
 
     def _threshold_moved(self, place: int) -> None:
         if self._overlay is None:
@@ -219,7 +219,7 @@ class HeatmapTab(QWidget):
         if place == 0:
             self._overlay.settings.threshold = view.limits[0]
             return
-        low, high = (float(view.scale.to_axis(x)) for x in view.limits)
+        low, high = (axis_place(view, x) for x in view.limits)
         self._overlay.settings.threshold = view.scale.from_axis(low + place / _STEPS * (high - low))
 
     def _opacity_moved(self, place: int) -> None:
