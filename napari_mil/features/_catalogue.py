@@ -34,18 +34,16 @@ class EncoderEntry:
         Whether it can be used as it is.
     reason : str
         Why not, in one sentence with the remedy; empty where usable.
-    tile_px : int
-        Patch edge in pixels; 0 where unknown.
-    mpp : float
-        Microns per patch pixel; 0 where unknown.
+    info : EncoderInfo or None
+        What is remembered of it, its file unread: ``dim`` 0 and ``weights_hash`` "" where not remembered. None where
+        its patches are unknown.
     """
 
     name: str
     title: str
     usable: bool
-    reason: str = ""
-    tile_px: int = 0
-    mpp: float = 0.0
+    reason: str
+    info: EncoderInfo | None
 
 
 def load_encoder(name_or_path: str | Path, *, tile_px: int | None = None, mpp: float | None = None) -> Encoder:
@@ -110,7 +108,7 @@ def list_encoders(folder: Path | None = None) -> list[EncoderEntry]:
     list of EncoderEntry
         Those that lack their patch size are listed as not usable, with the remedy.
     """
-    entries = [EncoderEntry(COLOUR_TEXTURE, _COLOUR_TEXTURE_TITLE, True, "", 64, 1.0)]
+    entries = [EncoderEntry(COLOUR_TEXTURE, _COLOUR_TEXTURE_TITLE, True, "", _colour_texture_info(64, 1.0))]
     return entries + [_entry(path) for path in _torchscript_files(folder or models_folder())]
 
 
@@ -118,12 +116,20 @@ def _entry(path: Path) -> EncoderEntry:
     try:
         note = read_note(path)
     except EncoderError as err:
-        return EncoderEntry(str(path), encoder_name(path), False, str(err))
+        return EncoderEntry(str(path), encoder_name(path), False, str(err), None)
     if note is None:
         reason = "Its patch size is not known yet. Load it once with --tile-px and --encoder-mpp."
-        return EncoderEntry(str(path), encoder_name(path), False, reason)
+        return EncoderEntry(str(path), encoder_name(path), False, reason, None)
     title = str(note.get("title") or encoder_name(path))
-    return EncoderEntry(str(path), title, True, "", int(note["tile_px"]), float(note["mpp"]))
+    info = EncoderInfo(
+        name=str(note.get("name") or encoder_name(path)),
+        version=str(note.get("version", "")),
+        weights_hash=str(note.get("weights_hash", "")),
+        dim=int(note.get("dim", 0)),
+        tile_px=int(note["tile_px"]),
+        mpp=float(note["mpp"]),
+    )
+    return EncoderEntry(str(path), title, True, "", info)
 
 
 def _torchscript_files(folder: Path) -> list[Path]:
@@ -143,8 +149,12 @@ def _load_colour_texture(tile_px: int, mpp: float) -> Encoder:
 
     return Encoder(
         ColourTexture(),
-        EncoderInfo(name=COLOUR_TEXTURE, version="1", weights_hash="", dim=len(TABLE), tile_px=tile_px, mpp=mpp),
+        _colour_texture_info(tile_px, mpp),
         title=_COLOUR_TEXTURE_TITLE,
         source="napari-mil",
         licence="BSD-3-Clause",
     )
+
+
+def _colour_texture_info(tile_px: int, mpp: float) -> EncoderInfo:
+    return EncoderInfo(COLOUR_TEXTURE, version="1", weights_hash="", dim=len(TABLE), tile_px=tile_px, mpp=mpp)

@@ -75,6 +75,7 @@ def _note_of(encoder: Encoder) -> dict[str, Any]:
         "title": encoder.title,
         "licence": encoder.licence,
         "version": info.version,
+        "weights_hash": info.weights_hash,
         "tile_px": info.tile_px,
         "mpp": info.mpp,
         "dim": info.dim,

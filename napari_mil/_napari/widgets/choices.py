@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ...features import EncoderEntry, device_options, list_encoders, models_folder
@@ -106,8 +107,16 @@ def _title(entry: ModelEntry) -> str:
 
 
 def _encoder_choice(entry: EncoderEntry, card: ModelCard | None) -> Choice:
-    reason = entry.reason
-    if entry.usable and card is not None and entry.info is not None:
-        reason = check_fit(card, entry.info) or ""
-    patches = f"Patches of {entry.tile_px * entry.mpp:g} µm" if entry.tile_px else ""
-    return Choice(entry.title, entry.name, patches, reason)
+    info = entry.info
+    if card is None or info is None:
+        return Choice(entry.title, entry.name, "", entry.reason)
+    # A run cuts the tiles that the model was trained on, and what is not remembered of a file cannot speak against it.
+    info = replace(
+        info,
+        tile_px=card.tile_px or info.tile_px,
+        mpp=card.mpp or info.mpp,
+        dim=info.dim or card.in_features,
+        weights_hash=info.weights_hash or card.encoder_hash,
+    )
+    patches = f"Patches of {info.tile_px * info.mpp:g} µm"
+    return Choice(entry.title, entry.name, patches, check_fit(card, info) or "")
