@@ -183,7 +183,7 @@ def _rows(
     """Return the table's rows; an unknown number is an empty cell."""
     percentile = 100 * shown_on(view.raw, view.kind, SCALES["rank"])
     contribution = _contribution(amap, view.class_index)
-    mpp = amap.l0_mpp
+    mpp_y, mpp_x = amap.slide.mpp or (amap.l0_mpp, amap.l0_mpp)
     rows: list[tuple[str | int | float, ...]] = []
     for rank, (tile, file) in enumerate(zip(tiles, files, strict=True), start=1):
         y, x = (int(v) for v in amap.grid.l0_rc[tile])
@@ -195,8 +195,8 @@ def _rows(
                 x,
                 y,
                 round(amap.grid.tile_l0, 4),
-                round(x * mpp, 2),
-                round(y * mpp, 2),
+                round(x * mpp_x, 2),
+                round(y * mpp_y, 2),
                 f"{view.raw[tile]:.9g}",
                 f"{view.values[tile]:.9g}",
                 f"{percentile[tile]:.4f}",

@@ -9,6 +9,10 @@ import lazy_loader as _lazy
 if TYPE_CHECKING:
     from ._colours import colours as colours
     from ._infer import attention_map as attention_map
+    from ._legend import DISCLAIMER as DISCLAIMER
+    from ._legend import format_area as format_area
+    from ._legend import legend_text as legend_text
+    from ._legend import view_legend as view_legend
     from ._map import AttentionMap as AttentionMap
     from ._map import MapScore as MapScore
     from ._map import MapView as MapView
@@ -21,17 +25,14 @@ if TYPE_CHECKING:
     from ._scales import SCALES as SCALES
     from ._scales import SCALES_FOR_KIND as SCALES_FOR_KIND
     from ._scales import Scale as Scale
-    from ._scales import class_evidence as class_evidence
-    from ._scales import class_log_odds as class_log_odds
-    from ._scales import shown as shown
+    from ._shown import class_evidence as class_evidence
+    from ._shown import class_log_odds as class_log_odds
+    from ._shown import shown as shown
     from ._store import read_map as read_map
     from ._store import write_map as write_map
-    from ._threshold import DISCLAIMER as DISCLAIMER
     from ._threshold import ThresholdSummary as ThresholdSummary
     from ._threshold import above as above
     from ._threshold import effective_patches as effective_patches
-    from ._threshold import format_area as format_area
-    from ._threshold import legend_text as legend_text
     from ._threshold import normalised_entropy as normalised_entropy
     from ._threshold import summarise as summarise
 
@@ -40,28 +41,12 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_colours": ["colours"],
         "_infer": ["attention_map"],
+        "_legend": ["DISCLAIMER", "format_area", "legend_text", "view_legend"],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
         "_raster": ["Raster", "paint"],
-        "_scales": [
-            "COLOURMAPS",
-            "KIND_TITLES",
-            "SCALES",
-            "SCALES_FOR_KIND",
-            "Scale",
-            "class_evidence",
-            "class_log_odds",
-            "shown",
-        ],
+        "_scales": ["COLOURMAPS", "KIND_TITLES", "SCALES", "SCALES_FOR_KIND", "Scale"],
+        "_shown": ["class_evidence", "class_log_odds", "shown"],
         "_store": ["read_map", "write_map"],
-        "_threshold": [
-            "DISCLAIMER",
-            "ThresholdSummary",
-            "above",
-            "effective_patches",
-            "format_area",
-            "legend_text",
-            "normalised_entropy",
-            "summarise",
-        ],
+        "_threshold": ["ThresholdSummary", "above", "effective_patches", "normalised_entropy", "summarise"],
     },
 )

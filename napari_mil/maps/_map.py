@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MapError
-from ._scales import KIND_TITLES, Scale, honest_scale, one_class, shown
+from ._scales import KIND_TITLES, Scale, honest_scale
+from ._shown import one_class, shown
 
 if TYPE_CHECKING:
     import os

@@ -1,4 +1,4 @@
-"""The threshold on what is shown, what lies above it, and the words beside a map."""
+"""The threshold on what is shown, what lies above it, and how widely attention is spread."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..tiling import TileGrid
-    from ._map import AttentionMap, MapView
-
-DISCLAIMER = "where the model looked, not a diagnosis"
+    from ._map import MapView
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,64 +116,3 @@ def normalised_entropy(attention: NDArray[np.float32]) -> float:
         return float("nan")
     a = attention[attention > 0].astype(np.float64)
     return float(abs((a * np.log(a)).sum()) / np.log(len(attention)))
-
-
-def legend_text(
-    amap: AttentionMap,
-    score: str | None = None,
-    class_index: int | None = None,
-    scale: str | None = None,
-    threshold: float | None = None,
-) -> str:
-    """Say in a few lines what a map shows: model, score, class, scale, threshold, number of patches.
-
-    Parameters
-    ----------
-    amap : AttentionMap
-        The map.
-    score, scale : str or None
-        As in `AttentionMap.view`.
-    class_index : int or None
-        As in `AttentionMap.view`.
-    threshold : float or None
-        On the scale shown; None where all patches are shown.
-
-    Returns
-    -------
-    str
-        Lines of text, the last of which says what the map is not.
-
-    Raises
-    ------
-    MapError
-        As in `AttentionMap.view`.
-    """
-    view = amap.view(score, scale, class_index)
-    lines = [amap.model.title or amap.model.pooling, view.title, f"Scale: {view.scale.title}"]
-    if threshold is None:
-        lines.append(f"All {len(amap):,} patches shown")
-    else:
-        got = summarise(view, amap.grid, threshold)
-        lines.append(
-            f"At or above {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
-            f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"
-        )
-    return "\n".join([*lines, DISCLAIMER])
-
-
-def format_area(mm2: float) -> str:
-    """Write an area with its unit: square millimetres with two figures or more, square microns when tiny.
-
-    Parameters
-    ----------
-    mm2 : float
-        Area in square millimetres.
-
-    Returns
-    -------
-    str
-        For a person.
-    """
-    if mm2 == 0 or mm2 >= 0.01:
-        return f"{mm2:.1f} mm²" if mm2 >= 10 else f"{mm2:.2f} mm²"
-    return f"{mm2 * 1e6:,.0f} µm²"
