@@ -139,6 +139,7 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     ModelError
         As `read_card`, and if the tensors are not those that the card describes.
     """
+    import torch
     from safetensors.torch import load_file
 
     path = Path(path)
@@ -146,7 +147,8 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     model = empty_model(card)
     tensors = load_file(path)
     _check_tensors(path.name, model.state_dict(), tensors)
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    # copied out of the mapped file: aligned, so that answers do not depend on where the model came from
+    model.load_state_dict({name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True)
     return model
 
 

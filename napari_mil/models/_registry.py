@@ -116,8 +116,9 @@ def _check_sizes(card: ModelCard, defaults: Mapping[str, int | float]) -> None:
     for key, value in whole.items():
         if not isinstance(value, int) or value < 1:
             raise ModelError(f"The size {key} of a model must be a whole number from 1 up, not {value!r}.")
-    if not 0 <= card.config["dropout"] < 1:
-        raise ModelError(f"dropout must lie in [0, 1), not {card.config['dropout']!r}.")
+    dropout = card.config["dropout"]
+    if not (isinstance(dropout, int | float) and 0 <= dropout < 1):
+        raise ModelError(f"dropout must lie in [0, 1), not {dropout!r}.")
 
 
 def _initialise(model: MILModel, generator: torch.Generator) -> None:
