@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..slides import best_level, resize_area
+from ._ahead import map_ahead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..slides import Slide
     from ..tiling import TileGrid
 
-_HEARTBEAT_S = 0.1
 _LEAST_FILL = 0.4
 _MARGIN_PX = 2  # level pixels around a block, for resampling that looks half a pixel beyond the tile
 
@@ -137,18 +136,20 @@ def iter_batches(
     """
     waiting: list[NDArray[np.uint8]] = []
     count = 0
-    for patches in _read_ahead(slide, grid, _remaining(blocks, skip), threads):
-        if patches is None:
-            yield None
-            continue
-        waiting.append(patches)
-        count += len(patches)
-        if count >= batch_size:
-            pool = np.concatenate(waiting)
-            whole = count - count % batch_size
-            for start in range(0, whole, batch_size):
-                yield pool[start : start + batch_size]
-            waiting, count = [pool[whole:].copy()], count - whole
+    read = partial(read_block, slide, grid)
+    with closing(map_ahead(read, _remaining(blocks, skip), threads=threads, name="napari-mil-read")) as blocks_read:
+        for patches in blocks_read:
+            if patches is None:
+                yield None
+                continue
+            waiting.append(patches)
+            count += len(patches)
+            if count >= batch_size:
+                pool = np.concatenate(waiting)
+                whole = count - count % batch_size
+                for start in range(0, whole, batch_size):
+                    yield pool[start : start + batch_size]
+                waiting, count = [pool[whole:].copy()], count - whole
     if count:
         yield np.concatenate(waiting)
 
@@ -160,36 +161,6 @@ def _remaining(blocks: Sequence[Block], skip: int) -> Iterator[Block]:
             skip = 0
         else:
             skip -= len(block.tiles)
-
-
-def _read_ahead(
-    slide: Slide, grid: TileGrid, blocks: Iterator[Block], threads: int
-) -> Generator[NDArray[np.uint8] | None, None, None]:
-    ahead: deque[Future[NDArray[np.uint8]]] = deque()
-    with _reading_pool(threads) as pool:
-        for block in blocks:
-            ahead.append(pool.submit(read_block, slide, grid, block))
-            while len(ahead) > threads + 1:
-                yield from _await(ahead[0])
-                yield ahead.popleft().result()
-        while ahead:
-            yield from _await(ahead[0])
-            yield ahead.popleft().result()
-
-
-def _await(future: Future[NDArray[np.uint8]]) -> Generator[None, None, None]:
-    while not wait([future], timeout=_HEARTBEAT_S).done:
-        yield None
-
-
-@contextmanager
-def _reading_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Lend a pool that drops what it has not begun when the caller leaves early."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-mil-read")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _downsample(slide: Slide, grid: TileGrid) -> float:

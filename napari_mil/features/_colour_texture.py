@@ -194,8 +194,9 @@ def statistics(rgb: Tensor) -> Tensor:
 
 def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and standard deviation of each map, (B, C) each."""
-    deviation, mean = torch.std_mean(maps.flatten(2), 2, correction=0)
-    return mean, deviation
+    flat = maps.flatten(2)
+    mean = flat.mean(2, keepdim=True)
+    return mean[..., 0], (flat - mean).square().mean(2).sqrt()
 
 
 def _ranks(maps: Tensor, shares: tuple[float, ...]) -> Tensor:

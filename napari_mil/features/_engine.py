@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import EncoderError, FeaturesError
 from ..progress import Pacer, Progress, Steps, finish
 from ..slides import Slide, SlideRef
 from ..tiling import TileGrid
+from ._ahead import usable_cores
 from ._blocks import iter_batches, plan_blocks
 from ._device import choose_device
 from ._encoder import Encoder
+from ._encoding import fitting_batch, iter_encoded
 from ._features import EncoderInfo, Features
 from ._partial import Partial, claim, partial_path
 from ._store import describe, read_features, write_features
 
 STAGE = "Reading and encoding patches"
 _MPP_TOLERANCE = 0.02
-_MAX_BATCH = 256
 
 
 def extract(
@@ -37,7 +35,7 @@ def extract(
     out: str | Path | None = None,
     batch_size: int | None = None,
     threads: int | None = None,
-    block_px: int = 1024,
+    block_px: int = 512,
 ) -> Features:
     """Extract the features of a slide; see `iter_extract`, which this runs to its end.
 
@@ -67,7 +65,7 @@ def iter_extract(
     out: str | Path | None = None,
     batch_size: int | None = None,
     threads: int | None = None,
-    block_px: int = 1024,
+    block_px: int = 512,
 ) -> Steps[Features]:
     """Extract the features of a slide, yielding Progress about ten times a second.
 
@@ -136,19 +134,15 @@ def iter_extract(
         done = partial.done if partial else 0
         pacer = Pacer(STAGE, len(grid), done=done)
         yield Progress(STAGE, done, len(grid), message=notice)
-        stack.enter_context(_few_torch_threads())
-        size = batch_size or _fitting_batch(encoder, choice.device)
-        encode = _BatchEncoder(encoder.to(choice.device), size)
-        batches = stack.enter_context(
+        size = batch_size or fitting_batch(encoder, choice.device)
+        patches = stack.enter_context(
             closing(
-                iter_batches(
-                    slide, grid, blocks, skip=done, batch_size=size, threads=threads or min(8, os.cpu_count() or 1)
-                )
+                iter_batches(slide, grid, blocks, skip=done, batch_size=size, threads=threads or min(8, usable_cores()))
             )
         )
-        for patches in batches:
-            if patches is not None:
-                rows = encode(patches)
+        encoded = stack.enter_context(closing(iter_encoded(patches, encoder.to(choice.device), batch_size=size)))
+        for rows in encoded:
+            if rows is not None:
                 values[done : done + len(rows)] = rows
                 done += len(rows)
                 if partial:
@@ -163,79 +157,6 @@ def iter_extract(
             write_features(target, features)
             partial.delete()
         return features
-
-
-class _BatchEncoder:
-    """Encode batches on the encoder's device, in ever smaller pieces where memory runs out."""
-
-    def __init__(self, encoder: Encoder, size: int) -> None:
-        self._encoder, self._size = encoder, size
-
-    def __call__(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features (n, D) float32 of patches (n, T, T, 3) uint8."""
-        while True:
-            try:
-                pieces = [self._encode(patches[i : i + self._size]) for i in range(0, len(patches), self._size)]
-                return np.concatenate(pieces)
-            except RuntimeError as err:
-                if not _is_out_of_memory(err):
-                    raise EncoderError(
-                        f"The encoder {self._encoder.info.name} failed on a batch ({str(err).splitlines()[0]}). "
-                        "Try the CPU, or export the encoder again."
-                    ) from err
-                if self._size == 1:
-                    raise EncoderError(
-                        f"There is not enough memory on {self._encoder.device.type} for a single patch. "
-                        "Close other programs or choose the CPU."
-                    ) from err
-                self._size = (self._size + 1) // 2
-                _release_memory(self._encoder.device)
-
-    def _encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            batch = torch.from_numpy(patches).to(self._encoder.device).permute(0, 3, 1, 2).float().contiguous()
-            features = self._encoder(batch.div_(255)).cpu()
-        if tuple(features.shape) != (len(patches), self._encoder.info.dim):
-            raise EncoderError(
-                f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for {len(patches)} patches. "
-                "Export it so that it returns one row of features a patch."
-            )
-        rows: NDArray[np.float32] = features.numpy()
-        return rows
-
-
-def _is_out_of_memory(err: RuntimeError) -> bool:
-    return isinstance(err, torch.OutOfMemoryError) or any(
-        words in str(err).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
-
-
-def _release_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
-
-
-def _fitting_batch(encoder: Encoder, device: str) -> int:
-    """Return a power of two: large for small encoders, so small for large ones that a batch on the CPU takes under 1 s.
-
-    A rule rather than a measurement, since the size of a batch can show in the last bit of a feature.
-    """
-    budget = 5e8 if device == "cpu" else 3e10  # parameters times patches
-    fits = min(_MAX_BATCH, max(1.0, budget / max(1, encoder.parameter_count)))
-    return 1 << (int(fits).bit_length() - 1)
-
-
-@contextmanager
-def _few_torch_threads() -> Iterator[None]:
-    """Leave a core to the window, and give torch its threads back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - 1)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check(grid: TileGrid, encoder: Encoder, batch_size: int | None, threads: int | None, block_px: int) -> None:

@@ -1,0 +1,132 @@
+"""Run an encoder over batches of patches, on whatever device, in whatever memory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import EncoderError
+from ._ahead import map_ahead, usable_cores
+from ._encoder import Encoder
+
+_MAX_BATCH = {"cpu": 128, "cuda": 256, "mps": 128}
+_MAX_BATCH_PX = {"cpu": 2**19, "cuda": 2**24, "mps": 2**22}
+_MAX_BATCH_WORK = {"cpu": 1e8, "cuda": 3e10, "mps": 3e9}  # parameters times patches
+_LARGE = 1.5e8  # parameters from which one patch keeps all cores busy
+
+
+def fitting_batch(encoder: Encoder, device: str) -> int:
+    """Return a batch size for an encoder, a power of two: on a CPU one that takes well under a second.
+
+    A rule rather than a measurement, since the size of a batch can show in the last bit of a feature.
+    """
+    fits = min(
+        _MAX_BATCH[device],
+        _MAX_BATCH_PX[device] // encoder.info.tile_px**2,
+        int(_MAX_BATCH_WORK[device] / max(1, encoder.parameter_count)),
+    )
+    return 1 << (max(1, fits).bit_length() - 1)
+
+
+def iter_encoded(
+    batches: Iterable[NDArray[np.uint8] | None], encoder: Encoder, *, batch_size: int
+) -> Generator[NDArray[np.float32] | None, None, None]:
+    """Encode batches in order on the encoder's device.
+
+    On the CPU several batches run side by side, each on one core: splitting every small operation of a small encoder
+    over all cores costs more in waiting than it gains, the more so on a busy computer. One core is left to the window.
+
+    Parameters
+    ----------
+    batches : iterable of (n, T, T, 3) uint8 or None
+        Patches; None while their source is waiting.
+    encoder : Encoder
+        On its device.
+    batch_size : int
+        Most patches encoded at once; halved whenever memory runs out.
+
+    Yields
+    ------
+    (n, D) float32 or None
+        Features of a batch; None while waiting.
+
+    Raises
+    ------
+    EncoderError
+        Where the encoder fails, or memory does not suffice for a single patch.
+    """
+    spare = max(1, usable_cores() - 1)
+    side_by_side = encoder.device.type == "cpu" and encoder.parameter_count < _LARGE
+    workers, cores = (spare, 1) if side_by_side else (1, spare)
+    begin = partial(torch.set_num_threads, cores)
+    encode = _BatchEncoder(encoder, batch_size)
+    with (
+        _torch_threads_restored(),
+        closing(map_ahead(encode, batches, threads=workers, name="napari-mil-encode", begin=begin)) as rows,
+    ):
+        yield from rows
+
+
+class _BatchEncoder:
+    """Encode a batch on the encoder's device, in ever smaller pieces where memory runs out."""
+
+    def __init__(self, encoder: Encoder, size: int) -> None:
+        self._encoder, self._size = encoder, size
+
+    def __call__(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        while True:
+            size = self._size
+            try:
+                return np.concatenate([self._encode(patches[i : i + size]) for i in range(0, len(patches), size)])
+            except RuntimeError as err:
+                if not _is_out_of_memory(err):
+                    raise EncoderError(
+                        f"The encoder {self._encoder.info.name} failed on a batch ({str(err).splitlines()[0]}). "
+                        "Try the CPU, or export the encoder again."
+                    ) from err
+                if size == 1:
+                    raise EncoderError(
+                        f"There is not enough memory on {self._encoder.device.type} for a single patch. "
+                        "Close other programs or choose the CPU."
+                    ) from err
+            self._size = (size + 1) // 2
+            _release_memory(self._encoder.device)
+
+    def _encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            batch = torch.from_numpy(patches).to(self._encoder.device).permute(0, 3, 1, 2).float().contiguous()
+            features = self._encoder(batch.div_(255)).cpu()
+        if tuple(features.shape) != (len(patches), self._encoder.info.dim):
+            raise EncoderError(
+                f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for {len(patches)} patches. "
+                "Export it so that it returns one row of features a patch."
+            )
+        rows: NDArray[np.float32] = features.numpy()
+        return rows
+
+
+def _is_out_of_memory(err: RuntimeError) -> bool:
+    return isinstance(err, torch.OutOfMemoryError) or any(
+        words in str(err).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _release_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+@contextmanager
+def _torch_threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
