@@ -32,6 +32,9 @@ _COMPUTED_SHARE = 4
 _SAMPLE_MIN_PX, _SAMPLE_MAX_PX = 200, 1024
 """Long edge of the picture that is looked at to tell colour spaces apart."""
 
+_OPAQUE = [0] * 128 + [255] * 128
+"""Alpha to all or nothing."""
+
 
 class Slide:
     """A whole-slide image, open for reading from any number of threads.
@@ -188,9 +191,10 @@ class Slide:
         region = self._pool.read_region(l0_xy, level, (width, height))
         if self._ycbcr:
             region = ycbcr_to_rgb(region)
-        # absent tiles come transparent: taking RGB alone would show them black
+        # absent tiles come transparent: taking RGB alone would show them black. Half transparent are only pixels at a
+        # tile's rim that OpenSlide shifted by a fraction; blending those would draw pale lines along rims
         flat = Image.new("RGB", region.size, self.background)
-        flat.paste(region, mask=region)
+        flat.paste(region, mask=region.getchannel("A").point(_OPAQUE))
         return np.array(flat)
 
     def _sample(self) -> NDArray[np.uint8]:
