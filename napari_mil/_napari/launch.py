@@ -97,15 +97,17 @@ def build_viewer(
     amap = _load_map(map_file, opened.ref.quickhash) if map_file is not None else None
     # Only now, so that a wrong file costs no window.
     import napari
+    from qtpy.QtCore import QTimer
 
     viewer = napari.Viewer(title=f"napari-mil: {opened.path.name}", **viewer_options)
     add(viewer, slide_layer_data(opened))
-    viewer.reset_view()
     show_panel(viewer)
     if amap is not None:
         from .overlay import overlay_layer_data
 
-        add(viewer, overlay_layer_data(amap)).colorbar.visible = True
+        add(viewer, overlay_layer_data(amap))
+    # once the docks have taken their room
+    QTimer.singleShot(0, viewer.reset_view)
     return viewer
 
 

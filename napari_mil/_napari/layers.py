@@ -136,7 +136,7 @@ def tissue_layer_data(mask: TissueMask, name: str) -> LayerData:
 
     extent = max(np.multiply(mask.mask.shape, mask.l0_per_px))
     # Lines live in the slide's pixels: wide enough to show at overview, thin enough not to hide cells up close.
-    return _lines(outlines(mask), name, width=max(2.0, extent / 1200), colour="#1f6f3f", mpp=mask.mpp)
+    return _lines(outlines(mask), name, width=max(2.0, extent / 800), colour="#1f6f3f", mpp=mask.mpp)
 
 
 def annotation_layer_data(

@@ -43,6 +43,7 @@ class Overlay:
         events.threshold.connect(self._show_threshold)
         events.opacity.connect(self._show_opacity)
         layer.events.opacity.connect(self._take_opacity)
+        layer.colorbar.visible = not self.view.scale.log
 
     def choose(self, *, score: str | None = None, class_index: int | None = None, scale: str | None = None) -> None:
         """Show another score, class or scale; what is not honest for the score falls back to its default scale.
@@ -84,11 +85,17 @@ class Overlay:
         """Return the words beside the map: model, score, class, scale, threshold, number of patches."""
         chosen = self.settings
         threshold = chosen.threshold if chosen.threshold > self.limits[0] else None
-        return legend_text(self.map, chosen.score, chosen.class_index, chosen.scale, threshold)
+        text = legend_text(self.map, chosen.score, chosen.class_index, chosen.scale, threshold)
+        if not _bar_needs_words(self.view):
+            return text
+        low, high = self.limits
+        *lines, last = text.splitlines()
+        return "\n".join([*lines, f"Colours from {low:.3g} to {high:.3g}", last])
 
     def _show_values(self, *_: Any) -> None:
         self.view = _view(self.map, self.settings)
         self.layer.data = _pixels(self.map, self.view)
+        self.layer.colorbar.visible = not self.view.scale.log
         self._show_threshold()
 
     def _show_threshold(self, *_: Any) -> None:
@@ -173,6 +180,11 @@ def _pixels(amap: AttentionMap, view: MapView) -> Any:
     return view.scale.to_axis(values)
 
 
+def _bar_needs_words(view: MapView) -> bool:
+    """Tell whether napari's colour bar would mislead: it knows no log scale, and no small numbers."""
+    return view.scale.log or view.scale.diverging
+
+
 def axis_place(view: MapView, value: float) -> float:
     """Return where a shown value lies along the colours: itself, or its log10 on a log scale."""
     return float(view.scale.to_axis(np.array(value, np.float32)))
@@ -202,5 +214,6 @@ def _colormap(view: MapView, cut: float) -> Colormap:
     base = ensure_colormap(view.scale.colourmap)
     start = (cut - low) / (high - low)
     colours = np.array(base.map(np.linspace(min(start, 1.0), 1, _COLOURS)), np.float32)
+    name = view.scale.colourmap if start <= 0 else f"{view.scale.colourmap} above threshold"
     clear_below = (0, 0, 0, 0) if start > 0 else None
-    return Colormap(colours, name=f"{view.scale.colourmap} from {cut:.6g}", low_color=clear_below)
+    return Colormap(colours, name=name, low_color=clear_below)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_ONLY_SLIDES = frozenset({".svs", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif"})
+
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -33,6 +35,9 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     if all(is_map_file(p) for p in paths):
         return read_maps
     if all(can_open(p) for p in paths):
+        return read_slides
+    # Endings that only slides have: nobody else can read these, so say what is wrong instead of "no reader".
+    if all(Path(p).is_file() and Path(p).suffix.lower() in _ONLY_SLIDES for p in paths):
         return read_slides
     return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ...features import EncoderEntry, device_options, list_encoders, models_folder
+from ...features import EncoderEntry, list_encoders, models_folder
 from ...models import ModelCard, ModelEntry, check_fit, list_models, read_card, read_entry
 from ...samples import demo_model_files
 from .choice_box import Choice
@@ -64,11 +64,15 @@ def encoder_choices(model: Path | None) -> list[Choice]:
 def device_choices() -> list[Choice]:
     """Return where the computation can run, with the reason beside what is not there.
 
+    Loads PyTorch, which takes seconds: not for the window's thread.
+
     Returns
     -------
     list of Choice
         The value is what `choose_device` takes.
     """
+    from ...features import device_options
+
     options = device_options()
     return [
         Choice(_DEVICE_TITLES[name], name, help="" if not usable else reason, reason="" if usable else reason)

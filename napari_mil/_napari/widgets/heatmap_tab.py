@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,12 @@ from qtpy.QtWidgets import (
 from ...maps import KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area
 from ..overlay import Overlay, axis_place, overlay_of
 from .choice_box import Choice, ChoiceBox
+from .colour_bar import ColourBar
 
 if TYPE_CHECKING:
     import napari
+
+    from ...maps import AttentionMap
 
 _STEPS = 1000
 
@@ -92,8 +96,11 @@ class HeatmapTab(QWidget):
         self.scale_help, self.note = _note(self), _note(self)
         self.threshold, self.opacity = _slider("Threshold", self), _slider("Opacity", self)
         self.threshold.setToolTip("Patches below it are hidden. Moving it computes nothing again.")
-        self.above, self.cut = QLabel(self), QLabel(self)
-        self.above.setWordWrap(True)
+        self.colours = ColourBar(self)
+        self.prediction, self.above = QLabel(self), QLabel(self)
+        for label in (self.prediction, self.above):
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.RichText)
         self.visible_box = QCheckBox("S&how the map", self)
         self.visible_box.setChecked(True)
         self._form = QFormLayout()
@@ -104,14 +111,15 @@ class HeatmapTab(QWidget):
             ("&Class", self.klass),
             ("Sca&le", self.scale),
             ("", self.scale_help),
+            ("", self.colours),
             ("&Threshold", self.threshold),
-            ("", self.cut),
-            ("", self.above),
+            (None, self.above),
             ("&Opacity", self.opacity),
             ("", self.visible_box),
         ):
-            self._form.addRow(label, field)
+            self._form.addRow(field) if label is None else self._form.addRow(label, field)
         layout = QVBoxLayout(self)
+        layout.addWidget(self.prediction)
         layout.addLayout(self._form)
         layout.addWidget(self._export_group())
         layout.addWidget(self.note)
@@ -153,7 +161,8 @@ class HeatmapTab(QWidget):
             for box in (self.score, self.klass, self.scale):
                 box.set_choices([])
             self.scale_help.setText("")
-            self.cut.setText("")
+            self.prediction.setText("")
+            self.colours.show_view(None)
             self.above.setText("No map yet: choose a model in the Run tab and press Run.")
             self.legend_changed.emit("")
             return
@@ -190,6 +199,7 @@ class HeatmapTab(QWidget):
             box.blockSignals(False)
         self._form.setRowVisible(self.klass, amap.scores[settings.score].per_class and self.klass.count() > 1)
         self.scale_help.setText(SCALES[settings.scale].help)
+        self.prediction.setText(_prediction_html(amap))
         self._show_summary()
 
     def _show_summary(self) -> None:
@@ -199,11 +209,12 @@ class HeatmapTab(QWidget):
         got = overlay.summary()
         low, _ = overlay.limits
         threshold = overlay.settings.threshold
-        self.cut.setText("all patches shown" if threshold <= low else f"at or above {threshold:.3g}")
+        cut = "All shown" if threshold <= low else f"At or above {threshold:.3g}"
         self.above.setText(
-            f"<b>{got.count:,}</b> of {got.n:,} patches, <b>{format_area(got.area_mm2)}</b>, "
+            f"{cut}: <b>{got.count:,}</b> of {got.n:,} patches, <b>{format_area(got.area_mm2).replace(' ', '&nbsp;')}</b>, "
             f"{got.fraction_of_tissue:.0%} of the tissue"
         )
+        self.colours.show_view(overlay.view, threshold)
         self.legend_changed.emit(overlay.legend())
 
     def _slider_place(self, threshold: float) -> int:
@@ -270,6 +281,14 @@ class HeatmapTab(QWidget):
         folder = QFileDialog.getExistingDirectory(self, "Folder for the top patches")
         if folder and self._overlay is not None:
             self.export_clicked.emit(self._overlay, self.k.value(), Path(folder))
+
+
+def _prediction_html(amap: AttentionMap) -> str:
+    """Say what the model makes of the whole slide, every class with its probability."""
+    names = amap.prediction.class_names
+    chances = zip(names, amap.prediction.probabilities, strict=True)
+    rows = " &nbsp; ".join(f"{escape(name)} <b>{p:.1%}</b>" for name, p in sorted(chances, key=lambda c: -c[1]))
+    return f"Prediction for the slide: {rows}"
 
 
 def _slider(name: str, parent: QWidget) -> QSlider:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 from ...errors import NapariMilError
 from ...export import export_patches
 from ...maps import DISCLAIMER
-from ...pipeline import RunResult, iter_run
 from ..layers import tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
 from ..viewers import canvas_overlay, show_scale_bar
@@ -26,6 +24,7 @@ from .run_tab import RunRequest, RunTab, progress_line
 if TYPE_CHECKING:
     import napari
 
+    from ...pipeline import RunResult
     from ...progress import Steps
 
 
@@ -80,18 +79,11 @@ class MILPanel(QWidget):
         """
         if self._jobs.job is not None:
             return
-        steps = iter_run(
-            request.slide_path,
-            model=request.model,
-            encoder=request.encoder,
-            device=request.device,
-            slide_mpp=request.slide_mpp,
-        )
         self._job_layer = request.layer
         self.run_tab.show_running()
         self.heatmap_tab.set_busy(True)
         self._jobs.job = Job(
-            steps,
+            _run_steps(request),
             request.slide_path.stem,
             on_progress=self.run_tab.show_progress,
             on_done=self._run_done,
@@ -160,21 +152,17 @@ class MILPanel(QWidget):
 
     def _run_done(self, result: RunResult) -> None:
         self._ended()
-        prediction = result.map.prediction
         seconds = sum(result.seconds.values())
         self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s")
-        self.run_tab.show_result(_prediction_html(result))
         layer = self._add_result(result)
         self.heatmap_tab.choose_map(layer)
         self.tabs.setCurrentWidget(self.heatmap_tab)
-        show_info(f"{result.map.model.title or result.map.model.pooling}: {prediction.sentence}")
 
     def _add_result(self, result: RunResult) -> Layer:
         title = f"Tissue of {Path(result.slide.path).stem}"
         if title not in [layer.name for layer in self._viewer.layers]:
             self._viewer.add_layer(Layer.create(*tissue_layer_data(result.mask, title)))
         layer: Layer = self._viewer.add_layer(Layer.create(*overlay_layer_data(result.map)))
-        layer.colorbar.visible = True
         return layer
 
     def _export_done(self, folder: Path) -> None:
@@ -211,13 +199,28 @@ class MILPanel(QWidget):
         legend = canvas_overlay(self._viewer, "text")
         legend.text = text
         legend.position = "top_left"
-        legend.font_size = 10
+        legend.font_size = 8
         legend.box = True
         legend.visible = bool(text)
 
     def _release_if_closed(self) -> None:
         if self._window is not None and not self._window.isVisible():
             self.release()
+
+
+def _run_steps(request: RunRequest) -> Steps[RunResult]:
+    # here, in the worker's thread: the pipeline brings PyTorch, which takes seconds to load
+    from ...pipeline import iter_run
+
+    return (
+        yield from iter_run(
+            request.slide_path,
+            model=request.model,
+            encoder=request.encoder,
+            device=request.device,
+            slide_mpp=request.slide_mpp,
+        )
+    )
 
 
 def _export_steps(overlay: Overlay, k: int, folder: Path) -> Steps[Path]:
@@ -232,15 +235,3 @@ def _export_steps(overlay: Overlay, k: int, folder: Path) -> Steps[Path]:
             slide, amap, target, k=k, score=settings.score, scale=settings.scale, class_index=settings.class_index
         )
     return Path(done.folder)
-
-
-def _prediction_html(result: RunResult) -> str:
-    amap = result.map
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td align='right'>&nbsp;&nbsp;{p:.1%}</td></tr>"
-        for name, p in zip(amap.prediction.class_names, amap.prediction.probabilities, strict=True)
-    )
-    title = escape(amap.model.title or amap.model.pooling)
-    area = result.mask.area_mm2
-    tissue = f"<br>Tissue: {area:,.1f} mm²" if area is not None else ""
-    return f"<b>Prediction for this slide</b><table>{rows}</table><span>{title}{tissue}</span>"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import create_worker
 
 from ...errors import NapariMilError
 from ..layers import mpp_of, rescale_slide, slide_of
@@ -77,13 +79,16 @@ class RunTab(QWidget):
         self._viewer = viewer
         self._extra_models: list[Path] = []
         self._running = False
+        self._said_missing = False
         self._build()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self.refresh_slides)
         viewer.layers.selection.events.active.connect(self._follow_active)
         self.refresh_slides()
         self._refresh_models()
-        self.device.set_choices(device_choices())
+        self.device.set_choices([Choice("Automatic", "auto", "Looking for a GPU…"), Choice("CPU", "cpu")])
+        # PyTorch takes seconds to load: look for GPUs in the background, so that the panel opens at once.
+        self._looking = create_worker(_warm_up, _start_thread=True, _connect={"returned": self._devices_found})
 
     def disconnect_viewer(self) -> None:
         """Stop following the viewer; the widget is going away."""
@@ -123,7 +128,6 @@ class RunTab(QWidget):
         self._running = True
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
-        self.result.setText("")
         self.say("Starting")
         self._refresh_buttons()
 
@@ -140,12 +144,9 @@ class RunTab(QWidget):
         self.say(line, error=error)
         self._refresh_buttons()
 
-    def show_result(self, html: str) -> None:
-        """Show the prediction."""
-        self.result.setText(html)
-
     def say(self, line: str, *, error: bool = False) -> None:
         """Write one line below the buttons."""
+        self._said_missing = False
         self.status.setText(line)
         self.status.setProperty("error", error)
         self.status.setStyleSheet("color: #d9534f;" if error else "")
@@ -178,9 +179,6 @@ class RunTab(QWidget):
         self.bar = QProgressBar(self)
         self.bar.setVisible(False)
         self.status = _quiet_label(self)
-        self.result = QLabel(self)
-        self.result.setWordWrap(True)
-        self.result.setTextFormat(Qt.TextFormat.RichText)
 
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
@@ -204,7 +202,7 @@ class RunTab(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
         layout.addLayout(buttons)
-        for widget in (self.bar, self.status, self.result):
+        for widget in (self.bar, self.status):
             layout.addWidget(widget)
         layout.addStretch(1)
 
@@ -221,6 +219,9 @@ class RunTab(QWidget):
         request = self.request()
         if request is not None:
             self.run_clicked.emit(request)
+
+    def _devices_found(self, choices: list[Choice]) -> None:
+        self.device.set_choices(choices)
 
     def _refresh_models(self) -> None:
         self.model.set_choices(model_choices(self._extra_models))
@@ -277,13 +278,25 @@ class RunTab(QWidget):
         self.run.setEnabled(not missing and not self._running)
         self.run.setToolTip(missing)
         self.cancel.setEnabled(self._running)
-        if not self._running and (missing or not self.status.property("error")):
+        if self._running:
+            return
+        if missing:
             self.say(missing)
+            self._said_missing = True
+        elif self._said_missing:
+            self.say("")
 
     def _pick_model(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a model file", "", "Models (*.safetensors)")
         if path:
             self.add_model(Path(path))
+
+
+def _warm_up() -> list[Choice]:
+    """Look for GPUs, and load what the first result needs, so that its arrival does not stop the window."""
+    importlib.import_module("pandas")  # napari's Shapes layer loads it at first use
+
+    return device_choices()
 
 
 def progress_line(step: Progress) -> str:
