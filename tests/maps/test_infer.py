@@ -56,7 +56,7 @@ def test_only_the_scores_asked_for(model, bag):
     amap = attention_map(model, bag, names=["contribution"])
     assert list(amap.scores) == ["contribution"]
     assert amap.default_score == "contribution"
-    with pytest.raises(MapError, match="grad-cam.*It gives: .*attention"):
+    with pytest.raises(MapError, match=r"grad-cam.*It gives: .*attention"):
         attention_map(model, bag, names=["grad-cam"])
     with pytest.raises(MapError, match="none at all"):
         attention_map(model, bag, names=[])

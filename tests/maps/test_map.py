@@ -56,9 +56,9 @@ def test_a_branch_of_attention_per_class_is_taken_as_it_is(make_map):
 
 
 def test_unknown_score_or_class_is_said_in_words(amap):
-    with pytest.raises(MapError, match="no score.*attention, contribution, instance_logit"):
+    with pytest.raises(MapError, match=r"no score.*attention, contribution, instance_logit"):
         amap.view("grad-cam")
-    with pytest.raises(MapError, match="no class 2.*normal, tumour"):
+    with pytest.raises(MapError, match=r"no class 2.*normal, tumour"):
         amap.view("contribution", class_index=2)
 
 

@@ -81,7 +81,7 @@ def test_saving_again_replaces_and_leaves_nothing_beside(amap, saved):
 
 
 def test_no_folder_is_said_in_words(amap, tmp_path):
-    with pytest.raises(MapError, match="Cannot write .*No such file"):
+    with pytest.raises(MapError, match=r"Cannot write .*No such file"):
         amap.save(tmp_path / "nowhere" / "m.h5")
 
 
@@ -162,7 +162,7 @@ def no_default(file, record):
 
 @pytest.mark.parametrize("fault", [drop_coords, drop_score, shorten_score, drop_model, other_kind, no_default])
 def test_faults_are_said_in_words(saved, tmp_path, fault):
-    with pytest.raises(MapError, match="incomplete.*Run the model on the slide again"):
+    with pytest.raises(MapError, match=r"incomplete.*Run the model on the slide again"):
         read_map(edited(saved, tmp_path, fault))
 
 
