@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..maps import AttentionMap, MapView
     from ..slides import Slide
 
-# All lengths in inches of a picture whose long edge is 12 inches; ``max_px`` sets the dots per inch.
-_LONG_EDGE = 12.0
+# All lengths in inches of a picture 12 inches wide; ``max_px`` sets the dots per inch.
+_WIDTH = 12.0
 _MARGIN = 0.3
 _CAPTION = 0.24
 _PANEL_WIDTH = 3.2
@@ -133,7 +133,7 @@ def overlay_figure(
 
 def _compose(subject: _Subject, max_px: int) -> Figure:
     window = subject.window
-    room = _LONG_EDGE - _PANEL_WIDTH - 3 * _MARGIN
+    room = _WIDTH - _PANEL_WIDTH - 3 * _MARGIN
     beside = window.width / window.height < _SIDE_BY_SIDE_BELOW
     if beside:
         room = (room - _MARGIN) / 2
@@ -145,7 +145,7 @@ def _compose(subject: _Subject, max_px: int) -> Figure:
         pictures_wide + _PANEL_WIDTH + 3 * _MARGIN,
         max(pictures_tall + SCALE_BAR_HEIGHT, _PANEL_HEIGHT) + 2 * _MARGIN,
     )
-    figure = Figure(figsize=size, dpi=max_px / _LONG_EDGE)
+    figure = Figure(figsize=size, dpi=max_px / max(size))
     FigureCanvasAgg(figure)
     shape = max(1, round(tall * figure.dpi)), max(1, round(wide * figure.dpi))
     pixels = _read_window(subject.slide, window, shape)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import csv
+import errno
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_mil.errors import ExportError, MapError
+from napari_mil.export import export_patches, top_tiles
+from napari_mil.progress import finish
+
+
+def rows_of(table):
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names_in(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_top_tiles_by_hand_ties_in_raster_order_nan_never():
+    raw = np.array([0.2, np.nan, 0.9, 0.2, 0.9], np.float32)
+    assert top_tiles(raw, 3).tolist() == [2, 4, 0]
+    assert top_tiles(raw, 99).tolist() == [2, 4, 0, 3]
+
+
+@pytest.mark.parametrize("tile_px", [None, 40, 201])
+def test_each_patch_shows_its_cross_in_the_middle(scene, tmp_path, tile_px):
+    got = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", tile_px=tile_px))
+    assert len(got.files) == 5
+    for file, (row, col), corner in zip(got.files, scene.crosses, scene.amap.grid.l0_rc, strict=True):
+        image = np.asarray(Image.open(file).convert("L"), float)
+        size = 67 if tile_px is None else tile_px
+        assert image.shape == (size, size)
+        dark = np.clip(200 - image, 0, None)
+        ys, xs = np.indices(image.shape)
+        l0_per_px = scene.amap.grid.tile_l0 / size
+        centre = np.array([(ys * dark).sum(), (xs * dark).sum()]) / dark.sum()
+        # centre of patch pixel i lies (i + 1/2) steps from the patch's edge; level-0 pixel centres are whole numbers
+        l0_centre = corner + (centre + 0.5) * l0_per_px - 0.5
+        assert np.abs(l0_centre - (row, col)).max() < 1
+
+
+def test_table_by_hand(scene, tmp_path):
+    got = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=2))
+    assert got.table == tmp_path / "p" / "patches.csv"
+    first, second = rows_of(got.table)
+    y, x = (int(v) for v in scene.amap.grid.l0_rc[0])
+    assert first["file"] == f"001_fünf_kreuze_x{x}_y{y}_a0.4.png"
+    assert (int(first["rank"]), int(first["x"]), int(first["y"])) == (1, x, y)
+    assert float(first["width"]) == 100.5
+    assert (float(first["x_um"]), float(first["y_um"])) == (x * 0.5, y * 0.5)
+    assert float(first["score_raw"]) == pytest.approx(0.4)
+    assert float(first["score_shown"]) == 1.0
+    assert float(second["percentile"]) == 80.0
+    assert [float(r["contribution"]) for r in (first, second)] == [-2, -1]
+    assert float(first["tissue_fraction"]) == 0.5
+    assert names_in(tmp_path / "p") == sorted([first["file"], second["file"], "patches.csv"])
+
+
+def test_another_score_and_class_change_the_order(scene, tmp_path):
+    got = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=1, score="contribution", class_index=1))
+    (row,) = rows_of(got.table)
+    assert float(row["score_raw"]) == float(row["score_shown"]) == float(row["contribution"]) == 2
+    assert (int(row["y"]), int(row["x"])) == tuple(scene.amap.grid.l0_rc[4])
+    with pytest.raises(MapError, match="no score"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "q", score="gone"))
+    assert not (tmp_path / "q").exists()
+
+
+def test_more_than_there_are_gives_all(scene, tmp_path):
+    steps = export_patches(scene.slide, scene.amap, tmp_path / "p", k=1000)
+    progress = []
+    while True:
+        try:
+            progress.append(next(steps))
+        except StopIteration as end:
+            assert len(end.value.files) == 5
+            break
+    assert progress[-1].done == progress[-1].total == 5
+
+
+def test_the_table_may_lie_elsewhere(scene, tmp_path):
+    got = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=1, table=tmp_path / "patches.csv"))
+    assert got.table == tmp_path / "patches.csv"
+    assert names_in(tmp_path) == ["p", "patches.csv"]
+    (row,) = rows_of(got.table)
+    assert (tmp_path / row["file"]) == got.files[0]
+
+
+def test_a_new_deep_or_an_empty_folder_is_used(scene, tmp_path):
+    finish(export_patches(scene.slide, scene.amap, tmp_path / "a" / "b", k=1))
+    (tmp_path / "empty").mkdir()
+    finish(export_patches(scene.slide, scene.amap, tmp_path / "empty", k=1))
+    assert len(names_in(tmp_path / "a" / "b")) == len(names_in(tmp_path / "empty")) == 2
+
+
+def test_an_earlier_export_is_kept_unless_told_and_replaced_whole(scene, tmp_path):
+    out = tmp_path / "p"
+    finish(export_patches(scene.slide, scene.amap, out, k=5))
+    with pytest.raises(ExportError, match="earlier export.*allow it to be overwritten"):
+        finish(export_patches(scene.slide, scene.amap, out, k=2))
+    assert len(names_in(out)) == 6
+    finish(export_patches(scene.slide, scene.amap, out, k=2, overwrite=True))
+    assert len(names_in(out)) == 3
+    assert names_in(tmp_path) == ["p"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_other_peoples_files_are_never_touched(scene, tmp_path, overwrite):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ExportError, match=r'holds other files \("letter.txt"\)'):
+        finish(export_patches(scene.slide, scene.amap, tmp_path, overwrite=overwrite))
+    with pytest.raises(ExportError, match="is a file"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "letter.txt", overwrite=overwrite))
+    assert names_in(tmp_path) == ["letter.txt"]
+
+
+def test_cancelling_leaves_nothing(scene, tmp_path):
+    steps = export_patches(scene.slide, scene.amap, tmp_path / "p")
+    next(steps)
+    steps.close()
+    assert names_in(tmp_path) == []
+
+
+def test_cancelling_keeps_the_earlier_export(scene, tmp_path):
+    before = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=2))
+    steps = export_patches(scene.slide, scene.amap, tmp_path / "p", overwrite=True)
+    next(steps)
+    steps.close()
+    assert all(file.is_file() for file in before.files)
+    assert names_in(tmp_path) == ["p"]
+
+
+def test_a_full_disk_is_said_in_words_and_leaves_nothing(scene, tmp_path, monkeypatch):
+    real = Image.Image.save
+    written = []
+
+    def save(image, path, *args, **kwargs):
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        real(image, path, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(ExportError, match=r"No space left on device\. Free some space"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "p"))
+    assert names_in(tmp_path) == []
+
+
+def test_k_below_one_is_a_programmers_error(scene, tmp_path):
+    with pytest.raises(ValueError, match="k must be"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=0))
+
+
+def test_unknown_numbers_are_empty_cells(scene, map_of, tmp_path):
+    from dataclasses import replace
+
+    amap = map_of(scene.slide, [(0, 0), (200, 200)], attention=([0.9, 0.1], "attention"))
+    grid = replace(amap.grid, tissue_fraction=np.full(2, np.nan, np.float32))
+    got = finish(export_patches(scene.slide, replace(amap, grid=grid), tmp_path / "p", k=1))
+    (row,) = rows_of(got.table)
+    assert (row["contribution"], row["tissue_fraction"]) == ("", "")
+    assert re.fullmatch(r"001_.*_a0\.9\.png", row["file"])
