@@ -41,6 +41,9 @@ class TileCache:
         """Bytes held now."""
         return self._bytes
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._tiles
+
     def get(self, key: Key) -> NDArray[np.uint8] | None:
         """Return a tile and mark it as used, or None."""
         with self._lock:

@@ -7,6 +7,10 @@ from the one above, tile by tile and only when looked at, until the last is smal
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CHUNK_PX = 512
-"""Edge of a cached tile."""
+"""Edge of a cached tile. Over 25 pans of 1400 x 1000 px on a 40x scan, 256, 512 and 1024 took 10, 14 and 19 ms to decode;
+through dask, whose cost is per tile, 24, 17 and 22 ms."""
 
 OVERVIEW_PX = 1024
 """Long edge that the last level does not exceed: napari loads that level whole for its thumbnail."""
@@ -94,14 +99,17 @@ class PyramidLevel:
         (height, width, 3) uint8
             RGB.
         """
+        places = [
+            (tile_row, tile_col)
+            for tile_row in range(row // CHUNK_PX, -(-(row + height) // CHUNK_PX))
+            for tile_col in range(col // CHUNK_PX, -(-(col + width) // CHUNK_PX))
+        ]
         out = np.empty((height, width, 3), np.uint8)
-        for tile_row in range(row // CHUNK_PX, -(-(row + height) // CHUNK_PX)):
-            for tile_col in range(col // CHUNK_PX, -(-(col + width) // CHUNK_PX)):
-                tile = self._tile(tile_row, tile_col)
-                top, left = tile_row * CHUNK_PX, tile_col * CHUNK_PX
-                r0, r1 = max(row, top), min(row + height, top + tile.shape[0])
-                c0, c1 = max(col, left), min(col + width, left + tile.shape[1])
-                out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
+        for (tile_row, tile_col), tile in zip(places, self._tiles(places), strict=True):
+            top, left = tile_row * CHUNK_PX, tile_col * CHUNK_PX
+            r0, r1 = max(row, top), min(row + height, top + tile.shape[0])
+            c0, c1 = max(col, left), min(col + width, left + tile.shape[1])
+            out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
         return out
 
     def resized(
@@ -126,11 +134,18 @@ class PyramidLevel:
         block = self.read(top, left, bottom - top, right - left)
         return resize_area(block, row - top, col - left, height, width, out_shape)
 
-    def _tile(self, tile_row: int, tile_col: int) -> NDArray[np.uint8]:
-        key = (self._index, tile_row, tile_col)
+    def _tiles(self, places: list[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
+        """Yield tiles in order, decoding those not at hand side by side."""
+        if self._above is None and sum((self._index, *place) not in self._cache for place in places) > 1:
+            return _decoders().map(self._tile, places)
+        # computed tiles only average; what they look at above is decoded side by side in turn
+        return map(self._tile, places)
+
+    def _tile(self, place: tuple[int, int]) -> NDArray[np.uint8]:
+        key = (self._index, *place)
         tile = self._cache.get(key)
         if tile is None:
-            tile = self._compute(tile_row * CHUNK_PX, tile_col * CHUNK_PX)
+            tile = self._compute(place[0] * CHUNK_PX, place[1] * CHUNK_PX)
             self._cache.put(key, tile)
         return tile
 
@@ -149,6 +164,12 @@ class PyramidLevel:
             # one bad tile must not hide the rest of the slide from the person looking at it
             _log.warning("%s", error)
             return _hatched(height, width)
+
+
+@cache
+def _decoders() -> ThreadPoolExecutor:
+    """Return the threads that decode tiles, one set for all slides; their tasks never wait for one another."""
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="slide-decoder")
 
 
 def build_levels(slide: Slide, tiles: TileCache, computed: TileCache) -> list[PyramidLevel]:

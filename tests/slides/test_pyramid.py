@@ -161,7 +161,7 @@ def test_cache_is_bounded_and_forgets_the_oldest(steps):
         elif (tile := cache.get(key)) is not None:
             assert (tile == name).all()
             used = [k for k in used if k != key] + [key]
-        kept = [k for k in used if k in cache._tiles]
+        kept = [k for k in used if k in cache]
         assert cache.nbytes == sum(cache._tiles[k].nbytes for k in kept) <= 100
         # whatever is kept was used later than whatever was dropped
         assert kept == used[len(used) - len(kept) :]

@@ -16,10 +16,10 @@ def test_a_rectangle_is_its_corners(make_mask):
     mask[10:30, 20:50] = True
     (outline,) = outlines(make_mask(mask, (640, 480)))
     assert outline.dtype == np.float64
-    # 16 level-0 px a row, 8 a column; simplifying cuts a corner by up to half a mask pixel
-    assert outline.min(axis=0) == pytest.approx([10 * 16, 20 * 8], abs=8)
-    assert outline.max(axis=0) == pytest.approx([30 * 16, 50 * 8], abs=8)
-    assert Polygon(outline).area == pytest.approx(20 * 16 * 30 * 8, rel=0.02)
+    # 16 level-0 px a row, 8 a column; simplifying misses by up to three quarters of a mask pixel
+    assert outline.min(axis=0) == pytest.approx([10 * 16, 20 * 8], abs=12)
+    assert outline.max(axis=0) == pytest.approx([30 * 16, 50 * 8], abs=12)
+    assert Polygon(outline).area == pytest.approx(20 * 16 * 30 * 8, rel=0.05)
     assert not np.array_equal(outline[0], outline[-1])
 
 
@@ -27,8 +27,8 @@ def test_tissue_at_the_slides_edge_is_closed_there(make_mask):
     (outline,) = outlines(make_mask(np.ones((20, 30), bool), (2000, 3000)))
     assert outline.min() >= 0
     assert (outline <= [2000, 3000]).all()
-    assert outline.max(axis=0) == pytest.approx([2000, 3000], abs=50)
-    assert Polygon(outline).area == pytest.approx(6e6, rel=0.03)
+    assert outline.max(axis=0) == pytest.approx([2000, 3000], abs=75)
+    assert Polygon(outline).area == pytest.approx(6e6, rel=0.05)
 
 
 def test_holes_are_outlined_too(make_mask):
@@ -37,7 +37,7 @@ def test_holes_are_outlined_too(make_mask):
     mask[40:60, 45:65] = False
     outer, hole = sorted((Polygon(line) for line in outlines(make_mask(mask, (100, 100)))), key=lambda p: -p.area)
     assert outer.area == pytest.approx(6400, rel=0.02)
-    assert hole.area == pytest.approx(400, rel=0.02)
+    assert hole.area == pytest.approx(400, rel=0.07)
     assert outer.contains(hole)
 
 
