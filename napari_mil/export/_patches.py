@@ -43,6 +43,7 @@ COLUMNS = (
     "contribution",
     "tissue_fraction",
 )
+_DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _PATCH_NAME = re.compile(r"\d{3,}_.*_x\d+_y\d+_a.+\.png")
 
 
@@ -233,14 +234,25 @@ def _new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         folder = partial / "new"
         folder.mkdir()
         yield folder
-        if target.exists():
-            target.rename(partial / "old")
-        folder.rename(target)
+        _swap(folder, target, partial / "old")
     except OSError as err:
         raise ExportError(cannot_write(target, err)) from err
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Put a folder in the target's place and the target, if there is one, aside; undo the latter if that fails."""
+    if not target.exists():
+        new.rename(target)
+        return
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
 
 
 def _refuse_foreign(target: Path, *, overwrite: bool) -> None:
@@ -249,7 +261,7 @@ def _refuse_foreign(target: Path, *, overwrite: bool) -> None:
         return
     if not target.is_dir():
         raise ExportError(f"{target} is a file. Choose a folder for the patches.")
-    names = [entry.name for entry in target.iterdir()]
+    names = [entry.name for entry in target.iterdir() if entry.name not in _DESKTOP_FILES]
     foreign = [name for name in names if name != TABLE_NAME and not _PATCH_NAME.fullmatch(name)]
     if foreign:
         raise ExportError(f'The folder {target} holds other files ("{foreign[0]}"). Choose an empty or a new folder.')

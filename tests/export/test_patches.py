@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import errno
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,16 +73,10 @@ def test_another_score_and_class_change_the_order(scene, tmp_path):
     assert not (tmp_path / "q").exists()
 
 
-def test_more_than_there_are_gives_all(scene, tmp_path):
-    steps = export_patches(scene.slide, scene.amap, tmp_path / "p", k=1000)
-    progress = []
-    while True:
-        try:
-            progress.append(next(steps))
-        except StopIteration as end:
-            assert len(end.value.files) == 5
-            break
-    assert progress[-1].done == progress[-1].total == 5
+def test_more_than_there_are_gives_all_and_progress_counts_them(scene, tmp_path):
+    progress = list(export_patches(scene.slide, scene.amap, tmp_path / "p", k=1000))
+    assert (progress[-1].done, progress[-1].total, progress[-1].unit) == (5, 5, "patches")
+    assert len(rows_of(tmp_path / "p" / "patches.csv")) == len(names_in(tmp_path / "p")) - 1 == 5
 
 
 def test_the_table_may_lie_elsewhere(scene, tmp_path):
@@ -102,7 +97,7 @@ def test_a_new_deep_or_an_empty_folder_is_used(scene, tmp_path):
 def test_an_earlier_export_is_kept_unless_told_and_replaced_whole(scene, tmp_path):
     out = tmp_path / "p"
     finish(export_patches(scene.slide, scene.amap, out, k=5))
-    with pytest.raises(ExportError, match="earlier export.*allow it to be overwritten"):
+    with pytest.raises(ExportError, match=r"earlier export.*allow it to be overwritten"):
         finish(export_patches(scene.slide, scene.amap, out, k=2))
     assert len(names_in(out)) == 6
     finish(export_patches(scene.slide, scene.amap, out, k=2, overwrite=True))
@@ -150,6 +145,29 @@ def test_a_full_disk_is_said_in_words_and_leaves_nothing(scene, tmp_path, monkey
     with pytest.raises(ExportError, match=r"No space left on device\. Free some space"):
         finish(export_patches(scene.slide, scene.amap, tmp_path / "p"))
     assert names_in(tmp_path) == []
+
+
+def test_a_failed_swap_keeps_the_earlier_export(scene, tmp_path, monkeypatch):
+    before = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=2))
+    real = Path.rename
+
+    def rename(path, target):
+        if path.name == "new":
+            raise OSError(errno.EACCES, "Permission denied")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(ExportError, match="Permission denied"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "p", overwrite=True))
+    assert all(file.is_file() for file in before.files)
+    assert names_in(tmp_path) == ["p"]
+
+
+def test_what_a_desktop_leaves_in_a_folder_does_not_count(scene, tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / ".DS_Store").write_bytes(b"x")
+    finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=1))
+    assert len(names_in(tmp_path / "p")) == 2
 
 
 def test_k_below_one_is_a_programmers_error(scene, tmp_path):
