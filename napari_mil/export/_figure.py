@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from ..errors import ExportError
 from ..files import replacing
-from ..maps import DISCLAIMER, above, format_area, paint, summarise
+from ..maps import DISCLAIMER, above, effective_patches, normalised_entropy, paint, patches_sentence
 from ._colour_bar import draw_colour_bar
 from ._scale_bar import SCALE_BAR_HEIGHT, draw_scale_bar
 
@@ -233,7 +233,7 @@ def _draw_panel(figure: Figure, subject: _Subject) -> None:
     draw_colour_bar(bar, view, subject.threshold, subject.opacity)
     y = _write(figure, left, y - 0.62, view.scale.title)
     y = _write(figure, left, y, view.scale.help, size=8, colour=_GREY)
-    y = _write(figure, left, y - 0.1, _patches_sentence(subject))
+    y = _write(figure, left, y - 0.1, _details(subject))
     figure.text(left / wide, _MARGIN / tall, DISCLAIMER, size=8.5, color=_GREY, style="italic", va="bottom")
     height, width = subject.slide.shape
     if subject.window.height * subject.window.width < _OVERVIEW_BELOW * height * width:
@@ -263,16 +263,13 @@ def _write(
     return float(top - len(lines) * size * 1.42 / 72 - 0.03)
 
 
-def _patches_sentence(subject: _Subject) -> str:
-    grid = subject.amap.grid
-    edge = f"{grid.tile_um:.0f} µm wide"
-    if subject.threshold is None:
-        return f"All {len(grid):,} patches shown, each {edge}"
-    got = summarise(subject.view, grid, subject.threshold)
-    return (
-        f"At or above {subject.threshold:.3g}: {got.count:,} of {got.n:,} patches, each {edge}; "
-        f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"
-    )
+def _details(subject: _Subject) -> str:
+    amap, view = subject.amap, subject.view
+    sentences = [patches_sentence(amap, view, subject.threshold), f"Each patch is {amap.grid.tile_um:.0f} µm wide"]
+    if view.kind == "attention" and len(amap) > 1:
+        spread, evenness = effective_patches(view.raw), normalised_entropy(view.raw)
+        sentences.append(f"The attention is spread as if over {spread:,.0f} patches (evenness {evenness:.2f} of 1)")
+    return ". ".join(sentences) + "."
 
 
 def _draw_overview(figure: Figure, subject: _Subject, room: tuple[float, float, float, float]) -> None:

@@ -62,16 +62,35 @@ def view_legend(amap: AttentionMap, view: MapView, threshold: float | None = Non
     str
         Lines of text.
     """
-    lines = [amap.model.title or amap.model.pooling, view.title, f"Scale: {view.scale.title}"]
+    model = amap.model.title or amap.model.pooling
+    lines = [model, view.title, f"Scale: {view.scale.title}", patches_sentence(amap, view, threshold), DISCLAIMER]
+    return "\n".join(lines)
+
+
+def patches_sentence(amap: AttentionMap, view: MapView, threshold: float | None = None) -> str:
+    """Say how many patches are shown and, above a threshold, what area and share of the tissue they are.
+
+    Parameters
+    ----------
+    amap : AttentionMap
+        The map.
+    view : MapView
+        What is shown of it.
+    threshold : float or None
+        On the scale shown; None where all patches are shown.
+
+    Returns
+    -------
+    str
+        Without a full stop.
+    """
     if threshold is None:
-        lines.append(f"All {len(amap):,} patches shown")
-    else:
-        got = summarise(view, amap.grid, threshold)
-        lines.append(
-            f"At or above {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
-            f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"
-        )
-    return "\n".join([*lines, DISCLAIMER])
+        return f"All {len(amap):,} patches shown"
+    got = summarise(view, amap.grid, threshold)
+    return (
+        f"At or above {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
+        f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"
+    )
 
 
 def format_area(mm2: float) -> str:
