@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 
 from ..errors import ExportError
@@ -32,6 +33,7 @@ _MARGIN = 0.3
 _CAPTION = 0.24
 _PANEL_WIDTH = 3.2
 _PANEL_HEIGHT = 5.0
+_MOST_LETTERS = 72  # in a line of the panel
 _SIDE_BY_SIDE_BELOW = 1.25  # width over height of the part shown
 _OVERVIEW_BELOW = 0.6  # share of the slide that the part shown covers
 _INK, _GREY = "#1c1c1c", "#5c5c5c"
@@ -246,9 +248,7 @@ def _write(
 ) -> float:
     """Write text wrapped to the panel, its top at ``top`` inches; return where the next text may start."""
     wide, tall = figure.get_size_inches()
-    # a letter of this typeface is about 0.51 of its size wide, bold 0.58; a line is 1.42 of it high
-    letters = _PANEL_WIDTH * 72 / (size * (0.58 if weight == "bold" else 0.51))
-    lines = textwrap.wrap(text, int(letters)) or [""]
+    lines = _wrapped(figure, text, FontProperties(size=size, weight=weight))
     figure.text(
         left / wide,
         top / tall,
@@ -261,6 +261,18 @@ def _write(
         parse_math=False,
     )
     return float(top - len(lines) * size * 1.42 / 72 - 0.03)
+
+
+def _wrapped(figure: Figure, text: str, font: FontProperties) -> list[str]:
+    """Return text in lines that fit the panel, as measured on the page; words too long for a line are broken."""
+    renderer = RendererAgg(1, 1, figure.dpi)
+    room = _PANEL_WIDTH * figure.dpi
+    lines = [""]
+    for letters in range(_MOST_LETTERS, 4, -1):
+        lines = textwrap.wrap(text, letters) or [""]
+        if all(renderer.get_text_width_height_descent(line, font, ismath=False)[0] <= room for line in lines):
+            break
+    return lines
 
 
 def _details(subject: _Subject) -> str:
