@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 
 from ..errors import ExportError
@@ -246,33 +245,23 @@ def _draw_panel(figure: Figure, subject: _Subject) -> None:
 def _write(
     figure: Figure, left: float, top: float, text: str, *, size: float = 9, weight: str = "normal", colour: str = _INK
 ) -> float:
-    """Write text wrapped to the panel, its top at ``top`` inches; return where the next text may start."""
+    """Write text wrapped to the panel, its top at ``top`` inches; return where the next text may start.
+
+    Lines are as long as their width on the page allows; a word too long for a line is broken.
+    """
     wide, tall = figure.get_size_inches()
-    lines = _wrapped(figure, text, FontProperties(size=size, weight=weight))
-    figure.text(
-        left / wide,
-        top / tall,
-        "\n".join(lines),
-        size=size,
-        weight=weight,
-        color=colour,
-        va="top",
-        linespacing=1.2,
-        parse_math=False,
+    written = figure.text(
+        left / wide, top / tall, "", size=size, weight=weight, color=colour, va="top", linespacing=1.2
     )
-    return float(top - len(lines) * size * 1.42 / 72 - 0.03)
-
-
-def _wrapped(figure: Figure, text: str, font: FontProperties) -> list[str]:
-    """Return text in lines that fit the panel, as measured on the page; words too long for a line are broken."""
-    renderer = RendererAgg(1, 1, figure.dpi)
-    room = _PANEL_WIDTH * figure.dpi
-    lines = [""]
+    written.set_parse_math(False)
+    lines: list[str] = []
     for letters in range(_MOST_LETTERS, 4, -1):
-        lines = textwrap.wrap(text, letters) or [""]
-        if all(renderer.get_text_width_height_descent(line, font, ismath=False)[0] <= room for line in lines):
+        lines = textwrap.wrap(text, letters)
+        written.set_text("\n".join(lines))
+        if written.get_window_extent().width <= _PANEL_WIDTH * figure.dpi:
             break
-    return lines
+    # a line of this typeface is 1.42 of its size high
+    return float(top - max(1, len(lines)) * size * 1.42 / 72 - 0.03)
 
 
 def _details(subject: _Subject) -> str:
