@@ -46,7 +46,7 @@ def hed(rgb: Tensor) -> Tensor:
     """
     from_rgb = torch.linalg.inv(torch.tensor(_STAINS_RGB, dtype=torch.float64)).to(rgb)
     absorbed = rgb.clamp(min=_OD_FLOOR).log() / math.log(_OD_FLOOR)
-    return torch.einsum("bchw,cs->bshw", absorbed, from_rgb).clamp(min=0)
+    return torch.stack([_weighted(absorbed, from_rgb[:, stain]) for stain in range(3)], 1).clamp(min=0)
 
 
 def uniform_lbp(grey: Tensor) -> Tensor:
@@ -183,13 +183,18 @@ def statistics(rgb: Tensor) -> Tensor:
     """
     rgb = rgb.clamp(1 / 255, 1)
     stains = hed(rgb) * _DECADES  # (B, 3, T, T)
-    grey = torch.einsum("bchw,c->bhw", rgb, torch.tensor(_GREY, device=rgb.device))[:, None]
+    grey = _weighted(rgb, torch.tensor(_GREY, device=rgb.device))[:, None]
     scales = _pyramid(torch.cat([stains[:, :2], grey], 1))
     groups = [_stain(stains), _colour(rgb), _coverage(rgb), _nuclei(stains), *_texture(scales)]
     groups += [_pattern_shares(scales[k][:, 2]) for k in range(2)]
     h_levels = (stains[:, 0] * (_GLCM_LEVELS / _GLCM_TOP_OD)).long().clamp(max=_GLCM_LEVELS - 1)
     groups += [glcm_properties(cooccurrence(h_levels, _GLCM_LEVELS, distance)) for distance in (1, 3)]
     return torch.cat(groups, 1)
+
+
+def _weighted(channels: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sum of three channels, (B, H, W); a matrix product's last bit would vary with the batch."""
+    return channels[:, 0] * weights[0] + channels[:, 1] * weights[1] + channels[:, 2] * weights[2]
 
 
 def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:

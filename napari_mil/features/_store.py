@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,11 +54,10 @@ def write_features(path: str | Path, features: Features) -> None:
             os.fsync(written.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as err:  # h5py reports a full disk as either
-        temporary.unlink(missing_ok=True)
         raise FeaturesError(f"The feature file {path} cannot be written ({_short(err)}). {_ROOM_REMEDY}") from err
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_features(path: str | Path) -> Features:
@@ -208,11 +208,11 @@ def _number(attributes: Mapping[str, Any], name: str) -> float | None:
 
 
 def _magnification(mpp: float | None) -> int | float | str:
-    """Return the nominal magnification that other tools expect: 10 um/px at 1x."""
+    """Return the nominal magnification that other tools expect (10 um/px is 1x), whole where it nearly is."""
     if mpp is None:
         return "None"
     nominal = 10 / mpp
-    return round(nominal) if nominal >= 1 else nominal
+    return round(nominal) if abs(nominal - round(nominal)) < 0.05 * nominal else nominal
 
 
 def _version(package: str) -> str:
