@@ -16,3 +16,49 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data (../shared/data) is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the table of two generated slides, one with and one without tumour."""
+    from sample_data import make_cohort
+
+    return make_cohort(tmp_path_factory.mktemp("cohort"), n_slides=2, seed=7, size=(1200, 1600))
+
+
+@pytest.fixture(scope="session")
+def small_slide(small_cohort: Path) -> Path:
+    """Return a generated slide of 1200 x 1600 px at 0.5 um/px, with tumour."""
+    return next(path.with_suffix(".tif") for path in sorted(small_cohort.parent.glob("*.geojson")))
+
+
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a gated-attention model on colour-texture features with random weights."""
+    from dataclasses import replace
+
+    import napari_mil as nm
+
+    info = nm.load_encoder("colour-texture").info
+    model = nm.create_model("gated-attention", in_features=info.dim, class_names=("normal", "tumour"), seed=3)
+    model.card = replace(
+        model.card,
+        title="Untrained",
+        task="Nothing: its weights are random",
+        encoder=info.name,
+        encoder_version=info.version,
+        tile_px=info.tile_px,
+        mpp=info.mpp,
+    )
+    path = tmp_path_factory.mktemp("models") / "untrained.safetensors"
+    nm.save_model(path, model)
+    return path
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep models and features of a test away from the user's; return the folder of both."""
+    monkeypatch.setenv("NAPARI_MIL_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("NAPARI_MIL_FEATURES", str(tmp_path / "features"))
+    (tmp_path / "models").mkdir()
+    return tmp_path

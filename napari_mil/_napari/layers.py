@@ -192,7 +192,19 @@ def _lines(
         "opacity": 0.9,
         **place,
     }
-    return [np.vstack([ring, ring[:1]]) for ring in rings], attributes, "shapes"
+    return [_closed(ring) for ring in rings], attributes, "shapes"
+
+
+def _closed(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a ring as a path that starts and ends halfway along its first edge, where no corner is left open.
+
+    Paths, not polygons: napari would cut the inside of a polygon into triangles, which takes long and shows nothing.
+    """
+    ring = ring[:-1] if len(ring) > 1 and np.array_equal(ring[0], ring[-1]) else ring
+    if len(ring) < 2:
+        return np.vstack([ring, ring])
+    middle = (ring[:1] + ring[1:2]) / 2
+    return np.vstack([middle, ring[1:], ring[:1], middle])
 
 
 def file_stem(path: str | Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from napari.layers import Image, Layer
 from napari.utils.colormaps import Colormap, ensure_colormap
 
-from ..maps import SCALES_FOR_KIND, legend_text, summarise
+from ..maps import SCALES_FOR_KIND, summarise, view_legend
 from .layers import KEY, file_stem, placement
 from .settings import HeatmapSettings
 
@@ -85,7 +85,7 @@ class Overlay:
         """Return the words beside the map: model, score, class, scale, threshold, number of patches."""
         chosen = self.settings
         threshold = chosen.threshold if chosen.threshold > self.limits[0] else None
-        text = legend_text(self.map, chosen.score, chosen.class_index, chosen.scale, threshold)
+        text = view_legend(self.map, self.view, threshold)
         if not _bar_needs_words(self.view):
             return text
         low, high = self.limits

@@ -102,11 +102,12 @@ class Job:
     def _step(self, step: Progress) -> None:
         if self._silent:
             return
+        # The panel first: napari's bar lets Qt work meanwhile, and the window may be gone afterwards.
+        self._on_progress(step)
         self._bar.total = step.total
         self._bar.set_description(f"{self._title}: {step.stage}")
         if step.total:
             self._bar.update(step.done - self._bar.n)
-        self._on_progress(step)
 
     def _returned(self, result: Any) -> None:
         self._report = partial(self._on_done, result)

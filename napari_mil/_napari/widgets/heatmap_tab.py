@@ -210,8 +210,9 @@ class HeatmapTab(QWidget):
         low, _ = overlay.limits
         threshold = overlay.settings.threshold
         cut = "All shown" if threshold <= low else f"At or above {threshold:.3g}"
+        area = format_area(got.area_mm2).replace(" ", "&nbsp;")
         self.above.setText(
-            f"{cut}: <b>{got.count:,}</b> of {got.n:,} patches, <b>{format_area(got.area_mm2).replace(' ', '&nbsp;')}</b>, "
+            f"{cut}: <b>{got.count:,}</b> of {got.n:,} patches, <b>{area}</b>, "
             f"{got.fraction_of_tissue:.0%} of the tissue"
         )
         self.colours.show_view(overlay.view, threshold)

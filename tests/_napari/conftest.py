@@ -1,0 +1,52 @@
+"""A real window with a slide and the panel."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_mil._napari.widgets.panel import MILPanel
+
+Opened = tuple["napari.Viewer", "MILPanel"]
+
+
+@pytest.fixture
+def open_window(
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: object, own_folders: Path, untrained_model: Path
+) -> Callable[[Path], Opened]:
+    """Return a function that opens a slide in a shown window with the MIL panel and one model at hand."""
+    shutil.copy(untrained_model, own_folders / "models" / "untrained.safetensors")
+
+    def opened(slide: Path) -> Opened:
+        from napari_mil._napari.launch import add, show_panel
+        from napari_mil._napari.reader import read_slides
+
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(1366, 768)
+        for layer_data in read_slides(str(slide)):
+            add(viewer, layer_data)
+        panel = show_panel(viewer)
+        qtbot.waitUntil(lambda: len(panel.run_tab.device.choices) == 4, timeout=60_000)  # type: ignore[attr-defined]
+        panel.run_tab.model.choose(own_folders / "models" / "untrained.safetensors")
+        return viewer, panel
+
+    return opened
+
+
+def run_to_end(qtbot: object, panel: MILPanel, timeout: int = 60_000) -> None:
+    panel.run_tab.run.click()
+    assert panel.running
+    qtbot.waitUntil(lambda: not panel.running, timeout=timeout)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def run_panel(qtbot: object) -> Callable[[MILPanel], None]:
+    """Return a function that presses Run and waits for the end."""
+    return lambda panel: run_to_end(qtbot, panel)
