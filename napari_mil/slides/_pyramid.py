@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SlideError
+from ._cache import TileCache
 from ._resample import cover, resize_area
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._cache import TileCache
     from ._slide import Slide
 
 _log = logging.getLogger(__name__)
 
 CHUNK_PX = 512
-"""Edge of a cached tile. Over 25 pans of 1400 x 1000 px on a 40x scan, 256, 512 and 1024 took 10, 14 and 19 ms to decode;
-through dask, whose cost is per tile, 24, 17 and 22 ms."""
+"""Edge of a cached tile. A view of 1400 x 1000 px on a 40x scan took 10, 14 and 19 ms with 256, 512 and 1024; through
+dask, whose cost is per tile, 24, 17 and 22 ms."""
 
 OVERVIEW_PX = 1024
 """Long edge that the last level does not exceed: napari loads that level whole for its thumbnail."""
@@ -66,6 +66,8 @@ class PyramidLevel:
         above: PyramidLevel | None = None,
     ) -> None:
         self._slide, self._index, self._cache, self._above = slide, index, cache, above
+        # tiles further down are made in the caller's thread: waiting for tasks of one's own pool would be for ever
+        self._threads = _decoders if above is None else _averagers if above._above is None else None
         self.shape = (*shape, 3)
         self.chunks = (min(CHUNK_PX, shape[0]), min(CHUNK_PX, shape[1]), 3)
 
@@ -112,6 +114,10 @@ class PyramidLevel:
             out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
         return out
 
+    def forget(self) -> None:
+        """Drop the decoded tiles."""
+        self._cache.clear()
+
     def resized(
         self, row: float, col: float, height: float, width: float, out_shape: tuple[int, int]
     ) -> NDArray[np.uint8]:
@@ -135,11 +141,10 @@ class PyramidLevel:
         return resize_area(block, row - top, col - left, height, width, out_shape)
 
     def _tiles(self, places: list[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
-        """Yield tiles in order, decoding those not at hand side by side."""
-        if self._above is None and sum((self._index, *place) not in self._cache for place in places) > 1:
-            return _decoders().map(self._tile, places)
-        # computed tiles only average; what they look at above is decoded side by side in turn
-        return map(self._tile, places)
+        """Yield tiles in order, making those not at hand side by side."""
+        if self._threads is None or sum((self._index, *place) not in self._cache for place in places) < 2:
+            return map(self._tile, places)
+        return self._threads().map(self._tile, places)
 
     def _tile(self, place: tuple[int, int]) -> NDArray[np.uint8]:
         key = (self._index, *place)
@@ -168,20 +173,27 @@ class PyramidLevel:
 
 @cache
 def _decoders() -> ThreadPoolExecutor:
-    """Return the threads that decode tiles, one set for all slides; their tasks never wait for one another."""
+    """Return the threads that decode tiles, one set for all slides."""
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="slide-decoder")
 
 
-def build_levels(slide: Slide, tiles: TileCache, computed: TileCache) -> list[PyramidLevel]:
+@cache
+def _averagers() -> ThreadPoolExecutor:
+    """Return the threads that compute the first level from decoded tiles; they wait for the decoders alone."""
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="slide-averager")
+
+
+def build_levels(slide: Slide, cache_bytes: int) -> list[PyramidLevel]:
     """Line up the levels of a slide down to an overview.
 
     Parameters
     ----------
     slide : Slide
         The slide.
-    tiles, computed : TileCache
-        Where tiles of stored levels are kept, and where those of computed ones: looking around at full resolution must
-        not push out an overview that took long to compute.
+    cache_bytes : int
+        Most bytes that tiles of all levels may hold. Stored levels share three quarters of it; every computed level has
+        its own part of the last quarter, for neither looking around at full resolution nor making the level above may
+        push out an overview that took long to compute.
 
     Returns
     -------
@@ -189,15 +201,20 @@ def build_levels(slide: Slide, tiles: TileCache, computed: TileCache) -> list[Py
         Finest first. Stored levels beyond the first that fits the overview are left out: the stamps of a few pixels
         that DICOM files carry no longer have the slide's proportions.
     """
+    shapes = list(slide.level_shapes)
+    stored = next((k + 1 for k, shape in enumerate(shapes) if max(shape) <= OVERVIEW_PX), len(shapes))
+    shapes = shapes[:stored]
+    while max(shapes[-1]) > OVERVIEW_PX:
+        height, width = shapes[-1]
+        shapes.append((max(1, round(height / 2)), max(1, round(width / 2))))
+    computed_bytes = cache_bytes // 4 // max(1, len(shapes) - stored)
+    tiles = TileCache(cache_bytes - computed_bytes * (len(shapes) - stored))
     levels: list[PyramidLevel] = []
-    for index, shape in enumerate(slide.level_shapes):
-        levels.append(PyramidLevel(slide, index, shape, tiles))
-        if max(shape) <= OVERVIEW_PX:
-            return levels
-    while max(levels[-1].shape[:2]) > OVERVIEW_PX:
-        above = levels[-1]
-        height, width = (max(1, round(n / 2)) for n in above.shape[:2])
-        levels.append(PyramidLevel(slide, len(levels), (height, width), computed, above))
+    for index, shape in enumerate(shapes):
+        if index < stored:
+            levels.append(PyramidLevel(slide, index, shape, tiles))
+        else:
+            levels.append(PyramidLevel(slide, index, shape, TileCache(computed_bytes), levels[-1]))
     return levels
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from PIL import Image
 
-from ._cache import TileCache, default_cache_bytes
+from ..errors import SlideError
+from ._cache import default_cache_bytes
 from ._colour import looks_ycbcr, may_be_ycbcr, ycbcr_to_rgb
 from ._handles import HandlePool
 from ._metadata import background_colour, objective_power, slide_hash, slide_mpp
@@ -25,9 +26,6 @@ from ._resample import read_scaled
 if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
-
-_COMPUTED_SHARE = 4
-"""One in so many bytes of the cache is for computed levels; all of them together are a third of the last stored one."""
 
 _SAMPLE_MIN_PX, _SAMPLE_MAX_PX = 200, 1024
 """Long edge of the picture that is looked at to tell colour spaces apart."""
@@ -96,14 +94,12 @@ class Slide:
         self.vendor = self.properties.get("openslide.vendor", "")
         self.objective_power = objective_power(self.properties)
 
-        total = default_cache_bytes() if cache_bytes is None else cache_bytes
-        self._computed = TileCache(total // _COMPUTED_SHARE)
-        self._tiles = TileCache(total - self._computed.max_bytes)
+        self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         self._levels_lock = threading.Lock()
         self._levels: list[PyramidLevel] = []
 
         self._ycbcr = False
-        self._ycbcr = may_be_ycbcr(self.properties) and looks_ycbcr(self._sample())
+        self._ycbcr = may_be_ycbcr(self.properties) and self._sample_looks_ycbcr()
         colour_note = "its pixels are YCbCr though labelled otherwise, and were converted" if self._ycbcr else ""
         self.notes: tuple[str, ...] = tuple(note for note in (mpp_note, colour_note) if note)
 
@@ -144,8 +140,9 @@ class Slide:
     def close(self) -> None:
         """Release the file and the cached tiles; harmless when repeated."""
         self._pool.close()
-        self._tiles.clear()
-        self._computed.clear()
+        with self._levels_lock:
+            for level in self._levels:
+                level.forget()
 
     def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         """Read a window of a level.
@@ -187,6 +184,7 @@ class Slide:
 
     def _read_inside(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         downsample = self.level_downsamples[level]
+        # OpenSlide takes corners in whole level-0 pixels: the window may lie up to half of one off, and is shifted by it
         l0_xy = (round(col * downsample), round(row * downsample))
         region = self._pool.read_region(l0_xy, level, (width, height))
         if self._ycbcr:
@@ -197,12 +195,17 @@ class Slide:
         flat.paste(region, mask=region.getchannel("A").point(_OPAQUE))
         return np.array(flat)
 
-    def _sample(self) -> NDArray[np.uint8]:
-        """Read the middle of the coarsest level that still shows something."""
+    def _sample_looks_ycbcr(self) -> bool:
+        """Look at the middle of the coarsest level that still shows something."""
         level = max(k for k, shape in enumerate(self.level_shapes) if k == 0 or max(shape) >= _SAMPLE_MIN_PX)
         rows, cols = self.level_shapes[level]
         height, width = min(rows, _SAMPLE_MAX_PX), min(cols, _SAMPLE_MAX_PX)
-        return self.read(level, (rows - height) // 2, (cols - width) // 2, height, width)
+        try:
+            sample = self.read(level, (rows - height) // 2, (cols - width) // 2, height, width)
+        except SlideError:
+            # damage there must not keep the rest of the slide shut; whoever reads it will hear of it
+            return False
+        return looks_ycbcr(sample)
 
     def levels(self) -> list[PyramidLevel]:
         """Return the pyramid as arrays that read themselves when sliced.
@@ -214,7 +217,7 @@ class Slide:
         """
         with self._levels_lock:
             if not self._levels:
-                self._levels = build_levels(self, self._tiles, self._computed)
+                self._levels = build_levels(self, self._cache_bytes)
             return list(self._levels)
 
     def pyramid(self) -> list[da.Array]:

@@ -131,16 +131,18 @@ def test_a_huge_slide_opens_as_a_small_graph(write_slide, tmp_path):
 
 
 def test_the_cache_stays_within_its_bytes(noise_slide):
-    budget = 4 * 512 * 512 * 3
+    budget = 12 * 512 * 512 * 3
     with open_slide(noise_slide, cache_bytes=budget) as slide:
         most = 0
         levels = slide.levels()
+        caches = {level._cache for level in levels}
+        assert sum(cache.max_bytes for cache in caches) <= budget
         for level in levels:
             for row in range(0, level.shape[0], 100):
                 level[row : row + 100]
-                most = max(most, slide._tiles.nbytes + slide._computed.nbytes)
+                most = max(most, sum(cache.nbytes for cache in caches))
         assert 0 < most <= budget
-    assert slide._tiles.nbytes == slide._computed.nbytes == 0
+    assert sum(cache.nbytes for cache in caches) == 0
     with pytest.raises(ValueError, match="cache_bytes"):
         open_slide(noise_slide, cache_bytes=0)
 
