@@ -37,7 +37,7 @@ OVERVIEW_PX = 1024
 class PyramidLevel:
     """One level as an array: slicing reads the tiles it touches, and no others.
 
-    It has what napari and dask ask of an array (``shape``, ``dtype``, ``ndim``, ``chunks``, slicing); slices may have
+    It has what napari and dask ask of an array (``shape``, ``dtype``, ``ndim``, ``size``, ``chunks``, slicing); slices may have
     a step and any of the three axes may be indexed by a whole number.
 
     Parameters
@@ -77,6 +77,11 @@ class PyramidLevel:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Number of values: height x width x 3."""
+        return self.shape[0] * self.shape[1] * 3
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype=dtype)

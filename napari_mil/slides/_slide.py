@@ -184,7 +184,7 @@ class Slide:
 
     def _read_inside(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         downsample = self.level_downsamples[level]
-        # OpenSlide takes corners in whole level-0 pixels: the window may lie up to half of one off, and is shifted by it
+        # OpenSlide takes corners in whole level-0 pixels: the window may lie up to half of one off
         l0_xy = (round(col * downsample), round(row * downsample))
         region = self._pool.read_region(l0_xy, level, (width, height))
         if self._ycbcr:

@@ -86,6 +86,7 @@ def test_level_is_an_array_to_others(noise):
     level = noise.levels()[2]
     assert len(level) == 325
     assert level.ndim == 3
+    assert level.size == level[:].size
     assert level.chunks == (325, 512, 3)
     assert np.array_equal(np.asarray(level), level[:])
     assert np.asarray(level, dtype=np.float32).dtype == np.float32
