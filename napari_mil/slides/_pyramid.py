@@ -37,8 +37,8 @@ OVERVIEW_PX = 1024
 class PyramidLevel:
     """One level as an array: slicing reads the tiles it touches, and no others.
 
-    It has what napari and dask ask of an array (``shape``, ``dtype``, ``ndim``, ``size``, ``chunks``, slicing); slices may have
-    a step and any of the three axes may be indexed by a whole number.
+    It has what napari and dask ask of an array (``shape``, ``dtype``, ``ndim``, ``size``, ``chunks``, slicing); slices
+    may have a step and any of the three axes may be indexed by a whole number.
 
     Parameters
     ----------
