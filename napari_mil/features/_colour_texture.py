@@ -312,7 +312,7 @@ def _texture(scales: list[Tensor]) -> list[Tensor]:
         right = (maps[:, :, 1:-1, 2:] - maps[:, :, 1:-1, :-2]) / 2
         dd, rr = down.square().mean((2, 3)), right.square().mean((2, 3))
         dr = (down[:, 2] * right[:, 2]).mean((1, 2))
-        spread = torch.hypot(dd[:, 2] - rr[:, 2], 2 * dr)
+        spread = ((dd[:, 2] - rr[:, 2]).square() + 4 * dr.square()).sqrt()
         coherence = spread / (dd[:, 2] + rr[:, 2] + 1e-5)
         band = (maps - _blur(maps)).square().mean((2, 3))
         groups += [(dd + rr + 1e-5).log10(), (band + 1e-5).log10(), coherence[:, None]]

@@ -124,13 +124,13 @@ def iter_extract(
     with ExitStack() as stack:
         blocks = plan_blocks(slide, grid, block_px)
         order = np.concatenate([block.tiles for block in blocks]) if blocks else np.empty(0, np.int64)
-        values = np.empty((len(grid), encoder.info.dim), np.float32)  # in reading order until the end
+        values = np.empty((len(grid), encoder.info.dim), np.float32)
         partial, notice = None, choice.note
         if target is not None:
             stack.enter_context(claim(target))
             header = _header(grid, encoder.info, ref, order)
             partial = stack.enter_context(Partial(partial_path(target), header, encoder.info.dim))
-            notice = _restore(partial, values) or notice
+            notice = _restore(partial, values, order) or notice
         done = partial.done if partial else 0
         pacer = Pacer(STAGE, len(grid), done=done)
         yield Progress(STAGE, done, len(grid), message=notice)
@@ -143,16 +143,14 @@ def iter_extract(
         encoded = stack.enter_context(closing(iter_encoded(patches, encoder.to(choice.device), batch_size=size)))
         for rows in encoded:
             if rows is not None:
-                values[done : done + len(rows)] = rows
+                values[order[done : done + len(rows)]] = rows
                 done += len(rows)
                 if partial:
                     partial.append(rows)
             step = pacer.step(done, notice)
             if step:
                 yield step
-        in_grid_order = np.empty_like(values)
-        in_grid_order[order] = values
-        features = Features(in_grid_order, grid, encoder.info, ref)
+        features = Features(values, grid, encoder.info, ref)
         if target is not None and partial is not None:
             write_features(target, features)
             partial.delete()
@@ -202,8 +200,8 @@ def _header(grid: TileGrid, encoder: EncoderInfo, ref: SlideRef, order: NDArray[
     return record
 
 
-def _restore(partial: Partial, values: NDArray[np.float32]) -> str:
-    done = partial.restore(values)
+def _restore(partial: Partial, values: NDArray[np.float32], order: NDArray[np.int64]) -> str:
+    done = partial.restore(values, order)
     if done:
         return f"Going on after {done:,} patches done before."
     return "The unfinished file belonged to other settings; starting anew." if partial.replaced else ""

@@ -117,12 +117,15 @@ class Partial:
     ) -> None:
         self._file.close()
 
-    def restore(self, values: NDArray[np.float32]) -> int:
-        """Fill the first rows of ``values`` (N, dim) from the disk and return how many; what is broken is cut off."""
+    def restore(self, values: NDArray[np.float32], places: NDArray[np.int64]) -> int:
+        """Put the rows on the disk into ``values`` (N, dim) and return how many; what is broken is cut off.
+
+        ``places`` (N,) says where in ``values`` the first row of the file goes, the second, and so on.
+        """
         self._file.seek(len(self._head))
         good = self._file.tell()
         for rows in self._frames(len(values)):
-            values[self.done : self.done + len(rows)] = rows
+            values[places[self.done : self.done + len(rows)]] = rows
             self.done += len(rows)
             good = self._file.tell()
         self._file.truncate(good)

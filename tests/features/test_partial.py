@@ -19,11 +19,12 @@ from napari_mil.features._partial import Partial, claim
 
 HEADER = {"slide": "a", "grid": [1, 2.5]}
 ROWS = np.arange(60, dtype=np.float32).reshape(20, 3)
+ORDER = np.arange(20)[::-1]
 
 
 def write(path: Path, *pieces: slice) -> None:
     with Partial(path, HEADER, 3) as partial:
-        partial.restore(np.empty((20, 3), np.float32))
+        partial.restore(np.empty((20, 3), np.float32), ORDER)
         for piece in pieces:
             partial.append(ROWS[piece])
 
@@ -31,7 +32,7 @@ def write(path: Path, *pieces: slice) -> None:
 def restored(path: Path) -> np.ndarray:
     values = np.full((20, 3), np.nan, np.float32)
     with Partial(path, HEADER, 3) as partial:
-        return values[: partial.restore(values)].copy()
+        return values[::-1][: partial.restore(values, ORDER)].copy()
 
 
 def test_rows_come_back_and_go_on(tmp_path: Path) -> None:
@@ -66,14 +67,14 @@ def test_what_belongs_to_something_else_is_begun_anew(tmp_path: Path, content: b
     path.write_bytes(content)
     with Partial(path, HEADER, 3) as partial:
         assert partial.replaced
-        assert partial.restore(np.empty((20, 3), np.float32)) == 0
+        assert partial.restore(np.empty((20, 3), np.float32), ORDER) == 0
 
 
 def test_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "p"
     write(path, slice(0, 7))
     with Partial(path, HEADER, 3) as partial:
-        partial.restore(np.empty((20, 3), np.float32))
+        partial.restore(np.empty((20, 3), np.float32), ORDER)
 
         def full(data: memoryview) -> None:
             os.write(partial._file.fileno(), data[:10])
