@@ -35,16 +35,16 @@ _CHUNK = 512
 
 # half axes in microns (long, short), their spread, and chromatin: dark, open, lumpy, clump, nucleoli
 KINDS: dict[str, tuple[float, ...]] = {
-    "spindle": (6.0, 1.45, 0.2, 0.95, 0.15, 0.10, 0.14, 0.0),
-    "plump": (6.4, 2.3, 0.2, 0.72, 0.40, 0.10, 0.16, 0.25),
-    "lymphocyte": (3.3, 3.05, 0.08, 1.30, 0.10, 0.05, 0.22, 0.0),
-    "epithelial": (4.5, 3.1, 0.10, 0.86, 0.30, 0.05, 0.14, 0.1),
-    "myoepithelial": (4.2, 1.5, 0.15, 0.95, 0.10, 0.08, 0.10, 0.0),
-    "endothelial": (4.8, 1.3, 0.15, 0.98, 0.10, 0.08, 0.10, 0.0),
-    "tumour": (6.3, 4.9, 0.17, 0.86, 0.55, 0.12, 0.24, 0.55),
+    "spindle": (5.8, 1.35, 0.22, 1.15, 0.15, 0.10, 0.14, 0.0),
+    "plump": (6.2, 2.2, 0.2, 0.92, 0.40, 0.10, 0.16, 0.25),
+    "lymphocyte": (3.3, 3.05, 0.08, 1.55, 0.10, 0.05, 0.22, 0.0),
+    "epithelial": (4.6, 3.1, 0.10, 1.2, 0.30, 0.05, 0.14, 0.1),
+    "myoepithelial": (4.2, 1.4, 0.15, 1.2, 0.10, 0.08, 0.10, 0.0),
+    "endothelial": (4.2, 1.15, 0.15, 1.2, 0.10, 0.08, 0.10, 0.0),
+    "tumour": (6.4, 5.1, 0.20, 1.12, 0.56, 0.12, 0.26, 0.7),
     "mitosis": (5.0, 1.9, 0.15, 1.75, 0.0, 0.28, 0.30, 0.0),
     "apoptotic": (2.2, 2.0, 0.20, 1.70, 0.0, 0.12, 0.10, 0.0),
-    "red": (3.4, 3.1, 0.08, 0.85, 0.0, 0.06, 0.05, 0.0),
+    "red": (3.5, 3.2, 0.08, 1.0, 0.0, 0.06, 0.05, 0.0),
 }
 
 
@@ -67,7 +67,7 @@ def make_cells(kind: str, centres: Field, angle: Field | float, rng: np.random.G
     return cells
 
 
-def without_overlap(cells: Cells, share: float = 0.82) -> Cells:
+def without_overlap(cells: Cells, share: float = 0.76) -> Cells:
     """Drop every cell that lies on an earlier one: nearer than ``share`` of the sum of their mean half axes."""
     radius = np.sqrt(cells["a"] * cells["b"])
     pairs = cKDTree(np.stack([cells["y"], cells["x"]], -1)).query_pairs(2 * float(radius.max()), output_type="ndarray")
@@ -80,24 +80,23 @@ def without_overlap(cells: Cells, share: float = 0.82) -> Cells:
     return cells[keep]
 
 
-def stamp_cells(stain: Stain, cells: Cells, noise: Noise, origin_um: tuple[float, float], mpp: float) -> None:
-    """Stamp cells into the block whose top-left pixel corner is ``origin_um``."""
+def stamp_cells(stain: Stain, cells: Cells, noise: Noise, origin_px: tuple[int, int], mpp: float) -> None:
+    """Stamp cells into the block whose first pixel is ``origin_px`` (row, col)."""
     size = 2 * np.ceil(1.3 * np.maximum(cells["a"], cells["b"]) / mpp).astype(int) + 3
     for edge in np.unique(size):
         same = cells[size == edge]
         for start in range(0, len(same), _CHUNK):
-            _stamp_chunk(stain, same[start : start + _CHUNK], int(edge), noise, origin_um, mpp)
+            _stamp_chunk(stain, same[start : start + _CHUNK], int(edge), noise, origin_px, mpp)
 
 
-def _stamp_chunk(
-    stain: Stain, cells: Cells, edge: int, noise: Noise, origin_um: tuple[float, float], mpp: float
-) -> None:
-    top = np.floor((cells["y"] - origin_um[0]) / mpp).astype(int) - edge // 2
-    left = np.floor((cells["x"] - origin_um[1]) / mpp).astype(int) - edge // 2
-    steps = np.arange(edge, dtype=np.float32) + 0.5
-    dy = (steps + top[:, None]) * mpp + origin_um[0] - cells["y"][:, None]
-    dx = (steps + left[:, None]) * mpp + origin_um[1] - cells["x"][:, None]
+def _stamp_chunk(stain: Stain, cells: Cells, edge: int, noise: Noise, origin_px: tuple[int, int], mpp: float) -> None:
+    top = np.floor(cells["y"] / mpp).astype(int) - edge // 2
+    left = np.floor(cells["x"] / mpp).astype(int) - edge // 2
+    steps = np.arange(edge) + 0.5
+    dy = ((steps + top[:, None]) * mpp - cells["y"][:, None]).astype(np.float32)
+    dx = ((steps + left[:, None]) * mpp - cells["x"][:, None]).astype(np.float32)
     cover, dye = _draw(cells, dy[:, :, None], dx[:, None, :], noise, mpp)
+    top, left = top - origin_px[0], left - origin_px[1]
     rows, cols = stain.haematoxylin.shape
     for index in range(len(cells)):
         t, l_ = top[index], left[index]
@@ -111,8 +110,8 @@ def _stamp_chunk(
             stain.eosin[block] *= 1 - alpha
         else:
             under = stain.haematoxylin[block]
-            stain.haematoxylin[block] = under + alpha * (np.maximum(value, 0.45 * under + 0.75 * value) - under)
-            stain.eosin[block] *= 1 - 0.45 * alpha
+            stain.haematoxylin[block] = under + alpha * (np.maximum(value, 0.45 * under + 0.8 * value) - under)
+            stain.eosin[block] += alpha * (0.5 - stain.eosin[block])
 
 
 def _draw(cells: Cells, dy: Field, dx: Field, noise: Noise, mpp: float) -> tuple[Field, Field]:

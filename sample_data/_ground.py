@@ -61,6 +61,13 @@ class Ground:
         """Return the signed distance to the outline of the nearest lesion, microns, positive inside."""
         return _lookup(self.lesion, y, x)
 
+    def to_fat_um(self, y: Field, x: Field) -> Field:
+        """Return the distance from points to the centre of the nearest fat cell, microns."""
+        centres = self.fat_tree.data[self.is_fat]
+        if not len(centres):
+            return np.full(np.shape(y), 1e4, np.float32)
+        return np.asarray(cKDTree(centres).query(np.stack([y, x], -1))[0], np.float32)
+
     def in_fat(self, y: Field, x: Field) -> NDArray[np.bool_]:
         """Tell which points lie in a fat cell or its wall."""
         _, nearest = self.fat_tree.query(np.stack([y, x], -1))
@@ -73,7 +80,7 @@ def _lookup(grid: Field, y: Field, x: Field) -> Field:
     return np.asarray(ndi.map_coordinates(grid, at, order=1, mode="nearest", prefilter=False), np.float32)
 
 
-def lay_ground(size_um: tuple[float, float], seed: int, *, lesion: bool) -> Ground:
+def lay_ground(size_um: tuple[float, float], seed: int, *, lesion: bool, everywhere: bool = False) -> Ground:
     """Draw the plan of a slide.
 
     Parameters
@@ -83,13 +90,15 @@ def lay_ground(size_um: tuple[float, float], seed: int, *, lesion: bool) -> Grou
     seed : int
         Same seed, same plan.
     lesion : bool
-        Whether two to four tumour regions are laid into the tissue.
+        Whether two to four tumour regions are laid into the tissue; they may merge or part.
+    everywhere : bool
+        Fill the slide with tissue but for a narrow frame, instead of laying biopsies on glass.
     """
     noise = Noise(seed)
     rng = np.random.default_rng([seed, 1])
     cells = np.ceil(np.asarray(size_um) / CELL_UM).astype(int)
     y, x = np.meshgrid(*((np.arange(n, dtype=np.float32) + 0.5) * CELL_UM for n in cells), indexing="ij")
-    section = _sections(size_um, noise, rng, y, x)
+    section = _frame_um(size_um, y, x) if everywhere else _sections(size_um, noise, rng, y, x)
     field, outlines = (_lesions(section, noise, rng, y, x)) if lesion else (np.full(y.shape, -1e4, np.float32), [])
     centres = scattered(rng, size_um, FAT_CELL_UM, 0.3)
     is_fat = _fat_cells(centres, noise, section, field)
@@ -99,11 +108,12 @@ def lay_ground(size_um: tuple[float, float], seed: int, *, lesion: bool) -> Grou
 def _sections(size_um: tuple[float, float], noise: Noise, rng: np.random.Generator, y: Field, x: Field) -> Field:
     """Return the signed distance to one or two bent strips of tissue, as a needle biopsy leaves them."""
     height, width = size_um
-    strips = [(0.29, 0.112), (0.71, 0.098)] if min(size_um) > 1800 else [(0.5, 0.3)]
-    signed = np.full(y.shape, -1e4, np.float32)
+    strips = [(0.29, 0.1), (0.71, 0.087)] if min(size_um) > 1800 else [(0.5, 0.29)]
+    signed: Field = np.full(y.shape, -1e4, np.float32)
     for centre, half in strips:
-        along = np.linspace(0.1, 0.9, 5) + rng.uniform(-0.02, 0.02, 5)
-        across = centre + rng.uniform(-0.07, 0.07, 5)
+        end = (half * height + 110) / width
+        along = np.linspace(end, 1 - end, 5) + rng.uniform(-0.02, 0.02, 5)
+        across = centre + rng.uniform(-0.04, 0.04, 5)
         knots = CubicSpline(np.arange(5), np.stack([across * height, along * width], -1))(np.linspace(0, 4, 400))
         halves = half * height * CubicSpline(np.arange(6), rng.uniform(0.75, 1.15, 6))(np.linspace(0, 5, 400))
         distance, nearest = cKDTree(knots).query(np.stack([y, x], -1), workers=1)
@@ -111,8 +121,17 @@ def _sections(size_um: tuple[float, float], noise: Noise, rng: np.random.Generat
     scale = min(height, 3000) / 3000
     rough = noise("outline-a", y, x, 520 * scale) * 62 * scale + noise("outline-b", y, x, 170 * scale) * 34 * scale
     signed = signed + rough + noise("outline-c", y, x, 55) * 9
-    frame = np.minimum.reduce([y, x, height - y, width - x]) - 40
-    return _signed_distance(np.minimum(signed, frame))
+    for _ in range(max(2, round(14 * scale))):  # crumbs beside the biopsy
+        rows, cols = np.nonzero((signed > -150 * scale - 40) & (signed < -30))
+        pick = rng.integers(len(rows))
+        away = np.hypot(y - y[rows[pick], 0], x - x[0, cols[pick]])
+        signed = np.maximum(signed, rng.uniform(5, 26) - away + 6 * noise("crumb", y, x, 26))
+    return _signed_distance(np.minimum(signed, _frame_um(size_um, y, x)))
+
+
+def _frame_um(size_um: tuple[float, float], y: Field, x: Field) -> Field:
+    """Return the signed distance to a frame 40 um inside the slide."""
+    return np.asarray(np.minimum.reduce([y, x, size_um[0] - y, size_um[1] - x]) - 40, np.float32)
 
 
 def _signed_distance(field: Field) -> Field:
@@ -132,7 +151,8 @@ def _lesions(
     from skimage.measure import find_contours
 
     reach = float(np.sqrt((section > 0).sum()) * CELL_UM)
-    sizes = [size * reach for size in (0.165, 0.115, 0.075, 0.05)][: int(rng.integers(3, 5)) if reach > 900 else 2]
+    shares = (0.165, 0.115, 0.075, 0.05)[: int(rng.integers(3, 5))] if reach > 900 else (0.2, 0.14)
+    sizes = [max(share * reach, 66) for share in shares]
     field = np.full(y.shape, -1e4, np.float32)
     for size in sizes:
         room = np.where(field < -1.2 * size, np.minimum(section, 0.9 * size), -1e4)
@@ -142,7 +162,7 @@ def _lesions(
         dy, dx = y - y[row, col], x - x[row, col]
         u, v = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
         field = np.maximum(field, size - np.hypot(u * aspect, v / aspect))
-    bumps = noise("lesion-a", y, x, 0.085 * reach) * 0.034 * reach + noise("lesion-b", y, x, 48) * 9
+    bumps = noise("lesion-a", y, x, 0.085 * reach) * 0.034 * reach + noise("lesion-b", y, x, 48) * min(9, 0.02 * reach)
     shape = np.minimum(field + bumps, section - 14)
     labels, count = ndi.label(shape > 0)
     area = ndi.sum_labels(np.ones_like(shape), labels, np.arange(1, count + 1)) * CELL_UM**2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Field = NDArray[np.float32]
+    Field = NDArray[np.floating[Any]]
 
 _EDGE = 1024
 _SIGMA = 4.0
@@ -60,7 +60,7 @@ class Noise:
         return np.asarray(sampled, np.float32)
 
 
-def smoothstep(value: Field, low: float, high: float) -> Field:
+def smoothstep(value: Field, low: Field | float, high: Field | float) -> Field:
     """Return 0 below ``low``, 1 above ``high`` and a smooth rise between them."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

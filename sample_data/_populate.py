@@ -32,6 +32,11 @@ class Lobule:
     x: float
     radius: float
 
+    @property
+    def reach(self) -> float:
+        """Radius of a disc that holds the lobule."""
+        return self.radius + 70
+
     def share(self, ground: Ground, y: Field, x: Field) -> Field:
         """Return how much points belong to the lobule, 0 to 1; its border is irregular."""
         away = np.hypot(y - self.y, x - self.x) + 16 * ground.noise("lobule", y, x, 50)
@@ -39,9 +44,6 @@ class Lobule:
 
     def paint(self, stain: Stain, ground: Ground, y: Field, x: Field) -> None:
         """Paint its loose stroma over the collagen of a block."""
-        nearest = np.hypot(np.clip(self.y, y[0, 0], y[-1, 0]) - self.y, np.clip(self.x, x[0, 0], x[0, -1]) - self.x)
-        if nearest > self.radius + 70:
-            return
         share = self.share(ground, y, x)
         soft = 0.27 + 0.035 * ground.noise("lobule-grain", y, x, 5) + 0.03 * ground.noise("lobule-tone", y, x, 18)
         stain.eosin[...] += 0.8 * share * (soft - stain.eosin)
@@ -67,19 +69,19 @@ def _glands(ground: Ground, rng: np.random.Generator) -> tuple[list[Lobule], lis
     """Return lobules of acini, and ducts between them, in fibrous tissue away from lesions and edges."""
     lobules: list[Lobule] = []
     rings: list[Ring] = []
-    places = scattered(rng, ground.size_um, 330, 0.3)
+    places = scattered(rng, ground.size_um, 290, 0.3)
     rooms = np.minimum(ground.section_um(*places.T), -ground.lesion_um(*places.T) - 10)
-    rooms[ground.in_fat(*places.T)] = 0
-    for (y, x), room in zip(places[rooms > 60].tolist(), rooms[rooms > 60].tolist(), strict=True):
-        if rng.random() < 0.4:
+    rooms = np.minimum(rooms, ground.to_fat_um(*places.T) - 38)
+    for (y, x), room in zip(places[rooms > 52].tolist(), rooms[rooms > 52].tolist(), strict=True):
+        if rng.random() < 0.33:
             radius = min(rng.uniform(34, 68), 0.7 * room)
             rings.append(
                 make_ring("gland", np.array([y, x]), radius, rng.uniform(13, 16), rng, aspect=rng.uniform(0.6, 0.85))
             )
             continue
         lobule = Lobule(float(y), float(x), min(rng.uniform(75, 135), room))
-        acini = scattered(rng, (2 * lobule.radius, 2 * lobule.radius), 43, 0.2) + np.float32([y, x]) - lobule.radius
-        held = np.hypot(*(acini - np.float32([y, x])).T) < lobule.radius - 20 + rng.normal(0, 6, len(acini))
+        acini = scattered(rng, (2 * lobule.radius, 2 * lobule.radius), 43, 0.2) + np.array([y, x]) - lobule.radius
+        held = np.hypot(*(acini - np.array([y, x])).T) < lobule.radius - 20 + rng.normal(0, 6, len(acini))
         chosen = acini[held & (rng.random(len(acini)) < 0.9)]
         rings += [make_ring("gland", at, rng.uniform(14.5, 21), rng.uniform(10, 12.5), rng) for at in chosen]
         lobules.append(lobule)
@@ -91,7 +93,7 @@ def _vessels(ground: Ground, rng: np.random.Generator, glands: list[Ring]) -> li
     rings = []
     places = scattered(rng, ground.size_um, 120, 0.35)
     rooms = np.minimum(ground.section_um(*places.T) - 18, -nest_um(ground, *places.T))
-    rooms[ground.in_fat(*places.T)] = 0
+    rooms = np.minimum(rooms, ground.to_fat_um(*places.T) - 38)
     for at, room in zip(places, rooms, strict=True):
         size = rng.random()
         radius = rng.uniform(26, 42) if size < 0.05 else rng.uniform(11, 20) if size < 0.3 else rng.uniform(4.5, 8)
@@ -105,13 +107,13 @@ def _vessels(ground: Ground, rng: np.random.Generator, glands: list[Ring]) -> li
 
 def _lymphocytes(ground: Ground, lobules: list[Lobule], rng: np.random.Generator) -> list[Cells]:
     """Return lymphocytes: aggregates anywhere in the stroma, some in lobules and around tumour, few elsewhere."""
-    points = scattered(rng, ground.size_um, 8.0, 0.4)
+    points = scattered(rng, ground.size_um, 7.0, 0.36)
     points = points[ground.section_um(points[:, 0], points[:, 1]) > 6]
     y, x = points.T
-    chance = np.full(len(points), 0.006, np.float32)
-    chance += 0.035 * smoothstep(ground.noise("infiltrate", y, x, 160), 0.6, 1.8)
+    chance = np.full(len(points), 0.0045, np.float32)
+    chance += 0.028 * smoothstep(ground.noise("infiltrate", y, x, 160), 0.6, 1.8)
     front = np.exp(-(((ground.lesion_um(y, x) + 12) / 38) ** 2))
-    chance += 0.34 * front * smoothstep(ground.noise("front", y, x, 110), 0.0, 1.4)
+    chance += 0.28 * front * smoothstep(ground.noise("front", y, x, 110), 0.0, 1.4)
     area = float((ground.section > 60).sum()) * 36.0
     for _ in range(max(1, round(area / 260_000))):
         rows, cols = np.nonzero(ground.section > 45)
@@ -158,6 +160,6 @@ def _clear_of(rings: list[Ring], y: Field, x: Field) -> NDArray[np.bool_]:
 
 
 def _in_stroma(ground: Ground, y: Field, x: Field) -> NDArray[np.bool_]:
-    """Tell which points are neither in a nest nor in fat; a few lymphocytes stay in nests, a few nuclei in fat walls."""
+    """Tell which points are neither in a nest nor in fat; some lymphocytes stay in nests."""
     rare = (np.arange(len(y)) % 17) == 0
-    return ((nest_um(ground, y, x) < -2.5) | rare) & ~ground.in_fat(y, x)
+    return np.asarray(((nest_um(ground, y, x) < -2.5) | rare) & ~ground.in_fat(y, x))

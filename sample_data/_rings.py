@@ -66,7 +66,7 @@ class Ring:
         u, v = r * np.cos(theta) / self.aspect, r * np.sin(theta) * self.aspect
         cos, sin = np.cos(self.turn), np.sin(self.turn)
         dx, dy = cos * u - sin * v, sin * u + cos * v
-        tangent = np.gradient(dx), np.gradient(dy)
+        tangent = np.roll(dx, -1) - np.roll(dx, 1), np.roll(dy, -1) - np.roll(dy, 1)
         points = np.stack([self.y + dy, self.x + dx], -1)
         return np.asarray(points, np.float32), np.asarray(np.arctan2(tangent[1], tangent[0]) + np.pi / 2, np.float32)
 
@@ -85,17 +85,17 @@ class Ring:
         lumen = smoothstep(depth - self.wall + 1.3 * noise("ring-lumen", y, x, 9), -0.9, 0.9)
         if self.kind == "gland":
             apical = np.exp(-(((depth - self.wall) / 1.5) ** 2))
-            eosin = 0.40 + 0.035 * grain + 0.14 * apical
-            blue = 0.20 + 0.03 * grain
-            content = self.filled * (0.2 + 0.03 * noise("secretion", y, x, 12))
+            tone: Field = 0.38 + 0.04 * grain + 0.14 * apical
+            blue = 0.22 + 0.04 * grain
+            content: Field = self.filled * (0.2 + 0.03 * noise("secretion", y, x, 12))
             collar = np.exp(-(((depth + 3) / 3.5) ** 2)) * (depth < 0)
             stain.eosin[...] += 0.12 * collar * (stain.eosin > 0.05)
         else:
             swirl = noise("muscle", depth * 1.0, np.arctan2(y - self.y, x - self.x) * self.radius, 2.6, 30)
-            eosin = 0.52 + 0.07 * swirl
+            tone = 0.52 + 0.07 * swirl
             blue = 0.08 + 0.02 * grain
-            content = 0.03 * np.ones_like(depth)
-        for dye, wall, within in ((stain.eosin, eosin, content), (stain.haematoxylin, blue, 0.05 * content)):
+            content = 0.07 * np.ones_like(depth)
+        for dye, wall, within in ((stain.eosin, tone, content), (stain.haematoxylin, blue, 0.05 * content)):
             dye[...] = dye * (1 - inside) + inside * (wall * (1 - lumen) + within * lumen)
 
     def cells(self, rng: np.random.Generator) -> list[Cells]:
@@ -110,8 +110,10 @@ class Ring:
                 make_cells("epithelial", deep, angle, rng),
                 make_cells("myoepithelial", basal, across + np.float32(np.pi / 2), rng),
             ]
-        lining, radial = self.on_wall(self._turns(around, 14, rng), self.wall - 0.6)
-        parts = [make_cells("endothelial", lining, radial + np.float32(np.pi / 2), rng)]
+        lining, radial = self.on_wall(self._turns(around, 19, rng), self.wall - 0.9)
+        flat = make_cells("endothelial", lining, radial + np.float32(np.pi / 2), rng)
+        flat["a"] = np.minimum(flat["a"], 0.55 * self.radius)  # bent around a capillary they look shorter
+        parts = [flat]
         if self.kind == "artery":
             muscle, radial = self.on_wall(self._turns(around, 13, rng), self.wall * rng.uniform(0.2, 0.6))
             parts.append(make_cells("spindle", muscle, radial + np.float32(np.pi / 2), rng))
@@ -123,7 +125,7 @@ class Ring:
 
     @staticmethod
     def _turns(around: float, pitch: float, rng: np.random.Generator) -> Field:
-        count = max(4, round(around / pitch))
+        count = max(2, round(around / pitch))
         shift = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.12, count) * 2 * np.pi / count
         return np.asarray(np.sort(np.arange(count) * 2 * np.pi / count + shift), np.float32)
 

@@ -22,8 +22,8 @@ GLASS_RGB = (243.0, 243.0, 244.0)
 # H&E of Macenko et al. 2009 (the pair that QuPath starts from), red cells and ink by eye
 HAEMATOXYLIN_OD = (0.651, 0.701, 0.290)
 EOSIN_OD = (0.216, 0.801, 0.558)
-RED_CELL_OD = (0.10, 0.86, 0.70)
-INKS_OD = {"blue": (1.30, 0.75, 0.22), "green": (1.15, 0.35, 0.75)}
+RED_CELL_OD = (0.14, 0.86, 0.62)
+INKS_OD = {"blue": (1.25, 0.80, 0.34), "green": (1.20, 0.52, 0.80)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def ink(ground: Ground, look: Look, y: Field, x: Field) -> Field:
     off = np.abs(across - middle) + 3 * noise("ink-edge", y, x, 14)
     ends = np.minimum(along, length - along) + 12 * noise("ink-end", y, x, 25)
     body = smoothstep(look.pen_um / 2 - off, -2, 6) * smoothstep(ends, -8, 14)
-    streak = 0.62 + 0.13 * noise("ink-streak", across, along, 6, 500) + 0.1 * noise("ink-pool", y, x, 70)
+    streak = 0.6 + 0.11 * noise("ink-streak", across, along, 5, 500) + 0.13 * noise("ink-pool", y, x, 60)
+    streak = streak + 0.06 * noise("ink-grain", y, x, 4)
     rim = 0.2 * np.exp(-(((look.pen_um / 2 - off) / 7) ** 2))
     return np.asarray(np.clip(body * (streak + rim), 0, 1), np.float32)
 

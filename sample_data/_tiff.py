@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE_PX = 256
-QUALITY = 80
+QUALITY = 72
 SMALLEST_PX = 512
 
 _SHORT, _LONG, _RATIONAL, _LONG8, _ASCII = 3, 4, 5, 16, 2
@@ -54,20 +54,20 @@ def encode_tile(rgb: NDArray[np.uint8], quality: int = QUALITY, subsampling: int
 
 
 def pyramid_of(rgb: NDArray[np.uint8], downsamples: Sequence[float] | None = None) -> list[NDArray[np.uint8]]:
-    """Return area-averaged levels of a picture.
+    """Return the levels of a picture, each averaged from level 0.
 
     Parameters
     ----------
     rgb : (h, w, 3) uint8
         Level 0.
     downsamples : sequence of float, optional
-        Of all levels, the first being 1; need not be whole. Doubling until the longer edge is at most 512 px if omitted.
+        Of all levels, the first being 1; need not be whole. Doubling to a longer edge of at most 512 px if omitted.
 
     Returns
     -------
     list of (h_k, w_k, 3) uint8
         Level shapes are rounded, and each level is resampled to exactly its own shape, so that the ratio of shapes
-        is the true downsample.
+        is the true downsample. (A Hamming window: a box of whole pixels would shift by up to half a pixel.)
     """
     height, width = rgb.shape[:2]
     if downsamples is None:
@@ -76,7 +76,7 @@ def pyramid_of(rgb: NDArray[np.uint8], downsamples: Sequence[float] | None = Non
             downsamples.append(downsamples[-1] * 2)
     picture = Image.fromarray(rgb)
     sizes = [(max(1, round(width / d)), max(1, round(height / d))) for d in downsamples]
-    return [rgb] + [np.asarray(picture.resize(size, Image.Resampling.BOX)) for size in sizes[1:]]
+    return [rgb] + [np.asarray(picture.resize(size, Image.Resampling.HAMMING)) for size in sizes[1:]]
 
 
 def write_slide(

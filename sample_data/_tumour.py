@@ -40,7 +40,7 @@ def _lumen(ground: Ground, y: Field, x: Field, nest: Field) -> Field:
 
 def tumour_cells(ground: Ground, rng: np.random.Generator) -> list[Cells]:
     """Return the cells of all nests: tumour cells that differ from one another, mitoses, dying cells."""
-    points = scattered(rng, ground.size_um, 10.6, 0.36)
+    points = scattered(rng, ground.size_um, 9.6, 0.38)
     points = points[ground.lesion_um(points[:, 0], points[:, 1]) > 0]
     if not len(points):
         return []
@@ -64,18 +64,21 @@ def paint_nests(ground: Ground, centres: Field, y: Field, x: Field, stain: Stain
     ``centres`` are the (N, 2) places of tumour cells, to which the borders belong.
     """
     inside = ground.lesion_um(y, x)
-    if inside.max() <= 0 or not len(centres):
+    rows, cols = (np.flatnonzero((inside > -9).any(axis)) for axis in (1, 0))
+    if not len(rows) or not len(centres):
         return
-    noise = ground.noise
+    part = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+    y, x, inside, stain, noise = y[part], x[part], inside[part], stain.window(part), ground.noise
     nest = nest_um(ground, y, x)
     body = smoothstep(nest, -0.9, 0.9)
-    shrunk = smoothstep(noise("retraction", y, x, 80), 0.1, 1.0) * smoothstep(inside, 8, 25)
-    cleft = np.exp(-(((nest + 2.6) / 1.7) ** 2)) * shrunk
+    shrunk = smoothstep(noise("retraction", y, x, 48), -0.1, 1.3) * smoothstep(inside, 8, 25)
+    width = 0.5 + 1.9 * shrunk
+    cleft = np.exp(-(((nest + 0.8 + 1.1 * width) / width) ** 2)) * shrunk
     stain.eosin[...] *= 1 - 0.9 * cleft
     stain.haematoxylin[...] *= 1 - 0.9 * cleft
     grain = noise("cytoplasm", y, x, 2.7)
-    eosin = 0.35 + 0.05 * noise("cytoplasm-tone", y, x, 45) + 0.04 * grain
-    blue = 0.20 + 0.05 * noise("cytoplasm-blue", y, x, 60) + 0.02 * grain
+    eosin = 0.38 + 0.05 * noise("cytoplasm-tone", y, x, 45) + 0.04 * grain
+    blue = 0.15 + 0.05 * noise("cytoplasm-blue", y, x, 60) + 0.02 * grain
     picked = nest > 0
     gap = np.full(y.shape, 9, np.float32)
     distance, _ = cKDTree(centres).query(np.stack([y[picked], x[picked]], -1), k=2)

@@ -36,7 +36,7 @@ def make_cohort(
     seed : int
         The same seed gives the same files.
     size : (int, int)
-        Height and width of each slide in pixels of 0.5 um; at least 600.
+        Height and width of each slide in pixels of 0.5 um; at least 800.
     lesion_fraction : float
         Share of slides with tumour, 0 to 1.
 

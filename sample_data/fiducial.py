@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def fiducial_slide(
     ValueError
         If the downsamples do not start at 1 and rise, or the slide is too small for the crosses.
     """
-    if downsamples[0] != 1 or any(b <= a for a, b in zip(downsamples, downsamples[1:], strict=False)):
+    if downsamples[0] != 1 or any(b <= a for a, b in pairwise(downsamples)):
         raise ValueError(f"downsamples must start at 1 and rise, not {list(downsamples)}")
     half = int(np.ceil(downsamples[-1]))
     arm = 4 * half

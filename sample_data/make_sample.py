@@ -15,7 +15,7 @@ from .painter import paint_slide, plan_slide
 
 SHAPE = (6000, 8000)
 MPP = 0.5
-SEEDS = {"sample-lesion": 7, "sample-normal": 12}
+SEEDS = {"sample-lesion": 6, "sample-normal": 27}
 
 
 def make_sample(folder: Path, shape: tuple[int, int] = SHAPE, mpp: float = MPP) -> list[Path]:

@@ -17,10 +17,12 @@ from ._ground import lay_ground
 from ._noise import smoothstep
 from ._populate import Lobule, populate
 from ._stain import GLASS_RGB, Look, draw_look, expose, ink
-from ._stroma import paint_fat, paint_stroma
+from ._stroma import paint_fat, paint_stroma, part_near
 from ._tumour import paint_nests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from ._cells import Cells
@@ -68,7 +70,7 @@ class Plan:
         return [outline / self.mpp for outline in self.ground.outlines_um]
 
 
-def plan_slide(shape: tuple[int, int], mpp: float, seed: int, *, lesion: bool) -> Plan:
+def plan_slide(shape: tuple[int, int], mpp: float, seed: int, *, lesion: bool, everywhere: bool = False) -> Plan:
     """Plan a slide.
 
     Parameters
@@ -81,18 +83,20 @@ def plan_slide(shape: tuple[int, int], mpp: float, seed: int, *, lesion: bool) -
         The same seed gives the same slide.
     lesion : bool
         Whether it carries tumour.
+    everywhere : bool
+        Fill the slide with tissue but for a narrow frame, instead of laying biopsies on glass.
 
     Raises
     ------
     ValueError
-        If the slide would be smaller than 300 um in one direction: no section fits.
+        If the slide would be smaller than 400 um in one direction: no section fits.
     """
     size_um = shape[0] * mpp, shape[1] * mpp
-    if min(size_um) < 300:
+    if min(size_um) < 400:
         raise ValueError(
-            f"a slide of {size_um[0]:.0f} x {size_um[1]:.0f} um is too small for a section; 300 um at least"
+            f"a slide of {size_um[0]:.0f} x {size_um[1]:.0f} um is too small for a section; 400 um at least"
         )
-    ground = lay_ground(size_um, seed, lesion=lesion)
+    ground = lay_ground(size_um, seed, lesion=lesion, everywhere=everywhere)
     lobules, rings, cells, tumour_um = populate(ground, seed)
     return Plan(shape, mpp, ground, lobules, rings, cells, tumour_um, draw_look(ground, seed))
 
@@ -128,26 +132,31 @@ def paint_block(plan: Plan, row: int, col: int, height: int, width: int) -> NDAr
     if inside.max() < -25 and not ink(ground, plan.look, y, x).any():
         return None
     stain = paint_stroma(ground, y, x)
-    for lobule in plan.lobules:
-        lobule.paint(stain, ground, y, x)
+    _paint_each(plan.lobules, ground, y, x, stain)
     _paint_outline(ground, inside, y, x, stain)
     paint_fat(ground, y, x, stain, inside)
     paint_nests(ground, plan.tumour_um, y, x, stain)
-    box = y[0, 0], x[0, 0], y[-1, -1], x[-1, -1]
-    for ring in plan.rings:
-        if _near(ring.y, ring.x, ring.reach, box):
-            ring.paint(stain, ground, y, x)
-    reach = 1.6 * np.maximum(plan.cells["a"], plan.cells["b"])
-    seen = plan.cells[_near(plan.cells["y"], plan.cells["x"], reach, box)]
-    origin = (row - margin) * mpp, (col - margin) * mpp
-    stamp_cells(stain, seen, ground.noise, origin, mpp)
+    _paint_each(plan.rings, ground, y, x, stain)
+    stamp_cells(stain, _seen(plan.cells, y, x), ground.noise, (row - margin, col - margin), mpp)
     rgb = expose(ground, plan.look, stain, y, x, mpp)
     return rgb[margin : margin + height, margin : margin + width]
 
 
-def _near(y: Field | float, x: Field | float, reach: Field | float, box: tuple[float, ...]) -> NDArray[np.bool_]:
-    near = (y + reach >= box[0]) & (x + reach >= box[1]) & (y - reach <= box[2]) & (x - reach <= box[3])
-    return np.asarray(near)
+def _paint_each(things: Iterable[Lobule | Ring], ground: Ground, y: Field, x: Field, stain: Stain) -> None:
+    """Let each thing paint the part of the block that it reaches."""
+    for thing in things:
+        box = thing.y - thing.reach, thing.x - thing.reach, thing.y + thing.reach, thing.x + thing.reach
+        part = part_near(y, x, box)
+        if part is not None:
+            thing.paint(stain.window(part), ground, y[part], x[part])
+
+
+def _seen(cells: Cells, y: Field, x: Field) -> Cells:
+    """Return the cells that reach into a block."""
+    reach = 1.6 * np.maximum(cells["a"], cells["b"])
+    in_rows = (cells["y"] + reach >= y[0, 0]) & (cells["y"] - reach <= y[-1, -1])
+    seen: Cells = cells[in_rows & (cells["x"] + reach >= x[0, 0]) & (cells["x"] - reach <= x[-1, -1])]
+    return seen
 
 
 def _paint_outline(ground: Ground, inside: Field, y: Field, x: Field, stain: Stain) -> None:
@@ -157,7 +166,7 @@ def _paint_outline(ground: Ground, inside: Field, y: Field, x: Field, stain: Sta
     cover = smoothstep(inside + fray, -1.5, 1.5)
     tear = np.abs(noise("tear", y, x, 190, 620) + 0.05 * noise("tear-edge", y, x, 18))
     open_ = smoothstep(noise("tear-where", y, x, 420), 0.55, 1.6) * smoothstep(-ground.lesion_um(y, x), 0, 40)
-    cover *= smoothstep(tear - 0.055 * open_, -0.006, 0.006 + 0.02 * (1 - open_).min())
+    cover *= smoothstep(tear - 0.07 * open_, -0.012, -0.002)
     # a cut edge takes up more dye
     edge = 1 + 0.22 * np.exp(-((inside / 16) ** 2))
     stain.eosin[...] *= cover * edge

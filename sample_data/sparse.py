@@ -86,15 +86,12 @@ def _tissue(rows: int, cols: int) -> NDArray[np.bool_]:
 
 def _swatch(edge: int) -> NDArray[np.uint8]:
     """Return (edge, edge, 3) uint8 RGB of painted tissue without glass, at 0.5 um/px."""
-    from .painter import paint_block, plan_slide
+    from .painter import paint_slide, plan_slide
 
-    across = max(4 * edge, 2400)
-    plan = plan_slide((across, across), 0.5, _SEED, lesion=True)
-    corner = (across - edge) // 2
-    block = paint_block(plan, corner, corner, edge, edge)
-    if block is None:
-        raise RuntimeError("the middle of the planned slide holds no tissue")
-    return block
+    margin = 300
+    across = edge + 2 * margin
+    plan = plan_slide((across, across), 0.5, _SEED, lesion=True, everywhere=True)
+    return paint_slide(plan)[margin:-margin, margin:-margin]
 
 
 def _tiles(
