@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from ..errors import EncoderError
 from ._encoder import Encoder, hash_tensors, probe_dimension
 from ._features import EncoderInfo
@@ -15,8 +13,8 @@ _DEFAULT_MPP = 0.5
 def load_timm(model_name: str, *, tile_px: int | None, mpp: float | None) -> Encoder:
     """Load an encoder by its timm name, pretrained.
 
-    Weights are taken from the models folder (``timm/<name>.safetensors``) where they lie there, so that machines
-    without a network work too; otherwise timm fetches them.
+    Weights of timm's own models are taken from the models folder (``timm/<name>.safetensors``) where they lie there,
+    so that machines without a network work too; otherwise timm fetches them.
 
     Parameters
     ----------
@@ -38,8 +36,8 @@ def load_timm(model_name: str, *, tile_px: int | None, mpp: float | None) -> Enc
         raise EncoderError(
             "Encoders of timm need the extra 'encoders'. Install it with: pip install 'napari-mil[encoders]'"
         ) from err
-    local = models_folder() / "timm" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', model_name)}.safetensors"
-    overlay = {"file": str(local)} if local.is_file() else None
+    local = models_folder() / "timm" / f"{model_name}.safetensors"
+    overlay = {"file": str(local)} if ":" not in model_name and local.is_file() else None
     try:
         module = timm.create_model(model_name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
     except (RuntimeError, OSError, ValueError) as err:
@@ -78,5 +76,7 @@ def _explain(name: str, err: Exception, local: str) -> str:
             "in with: hf auth login"
         )
     if any(word in kind for word in ("Connect", "Timeout", "Offline", "EntryNotFound", "HTTP", "Http")):
-        return f"The weights of {name!r} could not be fetched. Connect to the internet once, or put them at {local}"
+        # a model of a hub needs its configuration too, which only the hub's own cache keeps
+        otherwise = "; they are then kept" if ":" in name else f", or put them at {local}"
+        return f"The weights of {name!r} could not be fetched. Connect to the internet once{otherwise}."
     return f"timm could not make {name!r} ({str(err).splitlines()[0]}). Check the name and the weights at {local}"

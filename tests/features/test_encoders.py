@@ -221,3 +221,14 @@ def test_timm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(EncoderError, match=r"napari-mil\[encoders\]"):
         load_encoder("timm:resnet18")
+
+
+def test_names_and_lists_need_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, napari_mil.features as f; f.list_encoders(); f.models_folder(); f.EncoderInfo; f.FEATURE_NAMES\n"
+        "print([m for m in ('torch', 'h5py', 'openslide', 'dask', 'napari') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
