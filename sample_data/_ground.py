@@ -41,8 +41,10 @@ class Ground:
         The same for the lesions; negative everywhere on a slide without one.
     outlines_um : list of (P, 2) float64
         Closed outlines (y, x) of the lesions, microns: the zero line of ``lesion``.
-    fat_centres : (N, 2) float32
-        Centres (y, x) of cells of the fat mosaic; ``is_fat`` tells which are fat, the others are stroma.
+    fat_tree : cKDTree
+        Of the centres (y, x), microns, of the cells of the fat mosaic.
+    is_fat : (N,) bool
+        Which of these cells are fat; the others are stroma.
     """
 
     size_um: tuple[float, float]
