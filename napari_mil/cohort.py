@@ -77,10 +77,12 @@ def extract_slides(
     Raises
     ------
     NapariMilError
-        At the first slide that cannot be done, in words.
+        Before anything is done if a slide cannot be opened, else at the first that cannot be done; in words.
     """
     paths = [Path(slide) for slide in slides]
     _refuse_same_names(paths)
+    for path in paths:
+        open_slide(path, mpp=slide_mpp).close()  # a wrong name is said now, not after hours
     coder = load_encoder(encoder, tile_px=tile_px, mpp=mpp)
     folder = Path(out)
     try:

@@ -41,7 +41,9 @@ def placement(mpp: tuple[float, float] | None) -> dict[str, Any]:
 
 
 def slide_layer_data(slide: Slide) -> LayerData:
-    """Return layer data of a slide: its lazy pyramid, in microns.
+    """Return layer data of a slide: its lazy levels, in microns.
+
+    Levels read themselves; through dask each pan would first build and run a graph.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def slide_layer_data(slide: Slide) -> LayerData:
         "metadata": {KEY: {"slide": slide}},
         **placement(slide.mpp),
     }
-    return slide.pyramid(), attributes, "image"
+    return slide.levels(), attributes, "image"
 
 
 def slide_of(layer: Layer | None) -> Slide | None:

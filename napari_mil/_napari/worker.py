@@ -47,6 +47,10 @@ def _relay(steps: Steps[Any]) -> Steps[Any]:
     return (yield from steps)
 
 
+_running: set[Job] = set()
+# Qt keeps no hold on who listens to it: a job that nobody else remembers must still close its bar.
+
+
 class Job:
     """One piece of background work with its bar in napari's activity dock.
 
@@ -83,12 +87,8 @@ class Job:
         self._worker.returned.connect(self._returned)
         self._worker.errored.connect(self._errored)
         self._worker.finished.connect(self._finished)
+        _running.add(self)
         self._worker.start()
-
-    @property
-    def running(self) -> bool:
-        """Whether the thread is still at work."""
-        return bool(self._worker.is_running)
 
     def cancel(self) -> None:
         """Ask the work to stop at its next step; `on_cancelled` follows."""
@@ -116,6 +116,7 @@ class Job:
         self._report = partial(self._on_failed, error)
 
     def _finished(self) -> None:
+        _running.discard(self)
         self._bar.close()
         if self._silent:
             return

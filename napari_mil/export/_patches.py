@@ -267,5 +267,6 @@ def _refuse_foreign(target: Path, *, overwrite: bool) -> None:
         raise ExportError(f'The folder {target} holds other files ("{foreign[0]}"). Choose an empty or a new folder.')
     if names and not overwrite:
         raise ExportError(
-            f"The folder {target} holds an earlier export. Choose another folder, or allow it to be overwritten."
+            f"The folder {target} holds an earlier export. "
+            "Choose another folder, or allow overwriting (--overwrite on the command line)."
         )

@@ -97,7 +97,7 @@ def test_a_new_deep_or_an_empty_folder_is_used(scene, tmp_path):
 def test_an_earlier_export_is_kept_unless_told_and_replaced_whole(scene, tmp_path):
     out = tmp_path / "p"
     finish(export_patches(scene.slide, scene.amap, out, k=5))
-    with pytest.raises(ExportError, match=r"earlier export.*allow it to be overwritten"):
+    with pytest.raises(ExportError, match=r"earlier export.*allow overwriting"):
         finish(export_patches(scene.slide, scene.amap, out, k=2))
     assert len(names_in(out)) == 6
     finish(export_patches(scene.slide, scene.amap, out, k=2, overwrite=True))

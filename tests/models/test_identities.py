@@ -171,3 +171,16 @@ def test_features_that_are_not_finite_are_refused(name, bad):
     model = create_model(name, in_features=5, seed=0)
     with pytest.raises(ModelError, match="not finite"):
         model(bag)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_the_gpu_gives_what_the_cpu_gives(name):
+    model = create_model(name, in_features=64, seed=0)
+    bag = torch.from_numpy(np.random.default_rng(0).standard_normal((20_000, 64)).astype(np.float32))
+    on_cpu, on_gpu = model(bag), model.to("cuda")(bag)  # the bag stays where it is
+    np.testing.assert_allclose(on_gpu.logits.cpu(), on_cpu.logits, atol=1e-4)
+    for key, score in on_cpu.scores.items():
+        assert on_gpu.scores[key].raw.device.type == "cpu"
+        np.testing.assert_allclose(on_gpu.scores[key].raw, score.raw, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,84 @@
+"""A generator of Progress in a background thread: order, cancel, errors, and where it is closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from napari_mil._napari.worker import Job
+from napari_mil.progress import Progress, Steps
+
+
+class Witness:
+    """Remember what a job said, and in which thread its generator ended."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, object]] = []
+        self.closed_in: threading.Thread | None = None
+
+    def start(self, steps: Steps[object]) -> Job:
+        return Job(
+            steps,
+            "Test",
+            on_progress=lambda step: self.said.append(("progress", step.done)),
+            on_done=lambda result: self.said.append(("done", result)),
+            on_failed=lambda error: self.said.append(("failed", type(error))),
+            on_cancelled=lambda: self.said.append(("cancelled", None)),
+        )
+
+    def count(self, to: int, pause: float = 0.0, fail: Exception | None = None) -> Steps[str]:
+        try:
+            for done in range(to):
+                yield Progress("Counting", done, to)
+                time.sleep(pause)
+            if fail is not None:
+                raise fail
+            return "counted"
+        finally:
+            self.closed_in = threading.current_thread()
+
+
+@pytest.fixture
+def ended(qtbot) -> Callable[[Witness], None]:
+    return lambda witness: qtbot.waitUntil(
+        lambda: bool(witness.said) and witness.said[-1][0] != "progress", timeout=10_000
+    )
+
+
+def test_progress_then_result_in_order(qapp, ended) -> None:
+    witness = Witness()
+    witness.start(witness.count(3))
+    ended(witness)
+    assert witness.said == [("progress", 0), ("progress", 1), ("progress", 2), ("done", "counted")]
+    assert witness.closed_in is not threading.main_thread()
+
+
+def test_cancel_closes_the_generator_in_its_own_thread(qapp, qtbot, ended) -> None:
+    witness = Witness()
+    job = witness.start(witness.count(10_000, pause=0.01))
+    qtbot.waitUntil(lambda: bool(witness.said), timeout=10_000)
+    job.cancel()
+    ended(witness)
+    assert witness.said[-1] == ("cancelled", None)
+    assert witness.closed_in not in (None, threading.main_thread())
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), RuntimeError("out of memory")])
+def test_every_error_arrives(qapp, ended, error: Exception) -> None:
+    witness = Witness()
+    witness.start(witness.count(1, fail=error))
+    ended(witness)
+    assert witness.said[-1] == ("failed", type(error))
+
+
+def test_an_abandoned_job_says_nothing_more(qapp, qtbot) -> None:
+    witness = Witness()
+    job = witness.start(witness.count(10_000, pause=0.01))
+    qtbot.waitUntil(lambda: bool(witness.said), timeout=10_000)
+    job.abandon()
+    qtbot.waitUntil(lambda: witness.closed_in is not None, timeout=10_000)
+    qtbot.wait(50)
+    assert not [kind for kind, _ in witness.said if kind != "progress"]

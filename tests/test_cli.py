@@ -1,0 +1,165 @@
+"""The command line as a user meets it: results, JSON, exit statuses, never a traceback for a mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "napari_mil.cli"]
+
+
+def call(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return subprocess.run(
+        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=240, env={**clean, **env}, check=False
+    )
+
+
+def record(done: subprocess.CompletedProcess[str]) -> dict:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def ran(small_slide: Path, untrained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("cli") / "out"
+    return out, record(call("run", small_slide, "--model", untrained_model, "--out", out, "--top-k", 3, "--json"))
+
+
+def test_run_says_what_it_found(ran: tuple[Path, dict]) -> None:
+    out, said = ran
+    assert said["patches"] > 30
+    assert sum(said["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+    assert set(said["files"]) >= {"attention.h5", "heatmap.png", "patches.csv", "run.json"}
+    assert (out / "run.json").is_file()
+
+
+def test_info_tells_slides_models_features_and_maps_apart(
+    ran: tuple[Path, dict], small_slide: Path, untrained_model: Path
+) -> None:
+    out, said = ran
+    kinds = {
+        record(call("info", path, "--json"))["kind"]
+        for path in (small_slide, untrained_model, out / "features.h5", out / "attention.h5")
+    }
+    assert kinds == {"slide", "model", "features", "attention map"}
+    text = call("info", out / "attention.h5").stdout
+    assert f"{said['patches']:,} patches of 64 µm" in text
+    assert "0.5 µm per pixel, 0.8 x 0.6 mm" in call("info", small_slide).stdout
+
+
+def test_export_and_extract_and_train(ran: tuple[Path, dict], small_slide: Path, tmp_path: Path) -> None:
+    out, said = ran
+    files = record(call("export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e", "--json"))
+    assert Path(files["heatmap.png"]).is_file()
+    again = call("export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e")
+    assert again.returncode == 1
+    assert "--overwrite" in again.stderr
+    got = record(call("extract", small_slide, "--out", tmp_path / "f", "--json"))
+    assert got["files"][0]["patches"] == said["patches"]
+
+
+def test_train_on_extracted_features(small_cohort: Path, tmp_path: Path) -> None:
+    """Two slides stand for a cohort of sixteen: the command's path is what is tried here, not the model."""
+    slides = sorted(small_cohort.parent.glob("*.tif"))
+    call("extract", *slides, "--out", tmp_path / "f")
+    rows = ["slide,label,patient"]
+    for number in range(16):
+        source = slides[number % 2]
+        shutil.copy(tmp_path / "f" / f"{source.stem}.h5", tmp_path / "f" / f"s{number}.h5")
+        rows.append(f"s{number},{'tumour' if number % 2 else 'normal'},p{number}")
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    said = record(
+        call(
+            *("train", tmp_path / "cohort.csv", "--features", tmp_path / "f", "--out", tmp_path / "m"),
+            *("--folds", 2, "--epochs", 8, "--patience", 8, "--title", "Two slides", "--device", "cpu", "--json"),
+        )
+    )
+    assert said["slides"] == 16
+    assert said["auc_pooled"] == 1.0
+    model = record(call("info", said["model"], "--json"))
+    assert model["title"] == "Two slides"
+    assert model["encoder"] == "colour-texture"
+    assert (tmp_path / "m" / "metrics.csv").is_file()
+    assert (tmp_path / "m" / "roc.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["info", "no-such.svs"], "no-such.svs"),
+        (["info", "no-such.safetensors"], "no-such.safetensors"),
+        (["info", "no-such.h5"], "no-such.h5"),
+        (["run", "no-such.svs", "--model", "m", "--out", "o"], "no-such.svs"),
+        (["extract", "no-such.svs", "--out", "o"], "no-such.svs"),
+        (["train", "no-such.csv", "--features", ".", "--out", "o"], "no-such.csv"),
+        (["export", "no-such.h5", "--slide", "s.svs", "--out", "o"], "no-such.h5"),
+        (["view", "no-such.svs"], "display"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(args: list[str], words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, *args],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")},
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+@pytest.mark.parametrize("args", [["run"], ["nonsense"], ["extract", "a.svs"], ["run", "a", "--top-k", "0"]])
+def test_bad_use_is_status_2(args: list[str]) -> None:
+    assert call(*args).returncode == 2
+
+
+def test_broken_slide_in_json_still_says_why(shared_data: Path) -> None:
+    done = call("info", shared_data / "slides" / "edge" / "broken.svs", "--json")
+    assert done.returncode == 1
+    assert "broken.svs" in json.loads(done.stdout)["error"]
+
+
+def test_ctrl_c_keeps_what_was_extracted(small_cohort: Path, tmp_path: Path) -> None:
+    slides = sorted(small_cohort.parent.glob("*.tif"))
+    out = tmp_path / "f"
+    process = subprocess.Popen(
+        [*COMMAND, "extract", *map(str, slides), "--out", str(out)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (out.is_dir() and any(out.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    if process.returncode != 0:  # it may have been done already
+        assert process.returncode == 130
+        assert "Traceback" not in stderr
+        assert "goes on from there" in stderr
+    assert record(call("extract", *slides, "--out", out, "--json"))["files"][1]["patches"] > 0
+
+
+def test_demo_without_a_display_writes_the_picture_and_says_where(tmp_path: Path) -> None:
+    said = record(call("demo", "--out", tmp_path / "demo", "--json"))
+    assert said["probabilities"]["tumour"] > 0.5
+    assert str(tmp_path / "demo" / "heatmap.png") in said["note"]
+    assert (tmp_path / "demo" / "heatmap.png").is_file()
+    assert "demo model" in said["note"]
+
+
+def test_version() -> None:
+    import napari_mil
+
+    assert call("--version").stdout.strip() == f"napari-mil {napari_mil.__version__}"

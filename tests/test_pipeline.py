@@ -1,0 +1,157 @@
+"""Slide to map: files, resuming, agreement of its parts, and errors in words."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import napari_mil as nm
+from napari_mil.errors import ExportError, ModelError
+from napari_mil.pipeline import RunResult, features_path, iter_export
+from napari_mil.progress import finish
+
+FILES = {"features.h5", "attention.h5", "heatmap.png", "attention.geojson", "patches", "patches.csv", "run.json"}
+
+
+@pytest.fixture(scope="module")
+def done(small_slide: Path, untrained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    out = tmp_path_factory.mktemp("run") / "out"
+    return out, nm.run(small_slide, model=untrained_model, out=out, device="cpu", top_k=7)
+
+
+def test_run_leaves_the_files_that_the_design_names(done: tuple[Path, RunResult]) -> None:
+    out, result = done
+    assert {path.name for path in out.iterdir()} == FILES
+    assert set(result.files) == FILES
+    assert len(list((out / "patches").glob("*.png"))) == 7
+    with Image.open(out / "heatmap.png") as picture:
+        assert picture.size[0] >= 1000
+
+
+def test_what_is_on_disk_is_what_was_returned(done: tuple[Path, RunResult]) -> None:
+    out, result = done
+    features, amap = nm.read_features(out / "features.h5"), nm.read_map(out / "attention.h5")
+    np.testing.assert_array_equal(features.values, result.features.values)
+    np.testing.assert_array_equal(features.grid.l0_rc, amap.grid.l0_rc)
+    np.testing.assert_array_equal(amap.scores["attention"].raw, result.map.scores["attention"].raw)
+    assert amap.scores["attention"].raw.sum() == pytest.approx(1.0, abs=1e-5)
+    record = json.loads((out / "run.json").read_text())
+    assert record["tiles"]["count"] == len(features)
+    assert record["slide"]["quickhash"] == amap.slide.quickhash
+    assert record["prediction"]["probabilities"] == pytest.approx([float(p) for p in amap.prediction.probabilities])
+    assert sum(record["seconds"].values()) > 0
+
+
+def test_the_table_lists_the_highest_patches_at_their_places(done: tuple[Path, RunResult]) -> None:
+    out, result = done
+    raw = result.map.scores["attention"].raw
+    order = np.argsort(-raw, kind="stable")[:7]
+    with (out / "patches.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(int(r["y"]), int(r["x"])) for r in rows] == [tuple(rc) for rc in result.map.grid.l0_rc[order].tolist()]
+    np.testing.assert_allclose([float(r["score_raw"]) for r in rows], raw[order], rtol=1e-5)
+
+
+def test_the_step_by_step_way_gives_the_same(
+    done: tuple[Path, RunResult], small_slide: Path, untrained_model: Path
+) -> None:
+    _, result = done
+    with nm.open_slide(small_slide) as slide:
+        mask = nm.find_tissue(slide)
+        encoder = nm.load_encoder("colour-texture")
+        grid = nm.tile(slide, mask, tile_px=encoder.info.tile_px, mpp=encoder.info.mpp)
+        features = nm.extract(slide, grid, encoder, device="cpu")
+    amap = nm.attention_map(nm.load_model(untrained_model), features)
+    np.testing.assert_array_equal(features.values, result.features.values)
+    np.testing.assert_array_equal(amap.scores["attention"].raw, result.map.scores["attention"].raw)
+
+
+def test_a_second_run_reads_the_features_back(
+    small_slide: Path, untrained_model: Path, done, tmp_path: Path, monkeypatch
+) -> None:
+    out, first = done
+    from napari_mil.features import Encoder
+
+    def no_encoding(self: Encoder, batch: object) -> None:
+        raise AssertionError("features were there already")
+
+    monkeypatch.setattr(Encoder, "__call__", no_encoding)
+    again = nm.run(small_slide, model=untrained_model, features_file=out / "features.h5", device="cpu")
+    np.testing.assert_array_equal(again.map.scores["attention"].raw, first.map.scores["attention"].raw)
+
+
+def test_a_cancelled_run_leaves_no_result_and_resumes(
+    small_slide: Path, untrained_model: Path, done, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    steps = nm.iter_run(small_slide, model=untrained_model, out=out, device="cpu")
+    for step in steps:
+        if step.stage == "Reading and encoding patches" and step.done > 0:
+            break
+    steps.close()
+    assert not (out / "features.h5").exists()
+    assert not (out / "attention.h5").exists()
+    result = nm.run(small_slide, model=untrained_model, out=out, device="cpu", top_k=7)
+    np.testing.assert_array_equal(result.features.values, done[1].features.values)
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_export_later_equals_export_with_the_run(done, small_slide: Path, tmp_path: Path) -> None:
+    out, _ = done
+    files = finish(iter_export(out / "attention.h5", small_slide, tmp_path / "again", top_k=7))
+    assert set(files) == {"patches", "patches.csv", "attention.geojson", "heatmap.png"}
+    for name in ("patches.csv", "attention.geojson"):
+        assert (tmp_path / "again" / name).read_text() == (out / name).read_text()
+    with pytest.raises(ExportError, match="overwrit"):
+        finish(iter_export(out / "attention.h5", small_slide, tmp_path / "again", top_k=7))
+
+
+def test_a_map_of_another_slide_is_refused(done, small_cohort: Path, small_slide: Path, tmp_path: Path) -> None:
+    out, _ = done
+    other = next(path for path in small_cohort.parent.glob("*.tif") if path != small_slide)
+    with pytest.raises(ExportError, match="another slide"):
+        finish(iter_export(out / "attention.h5", other, tmp_path / "x"))
+
+
+def test_a_model_that_does_not_fit_is_refused_before_the_work(small_slide: Path, tmp_path: Path) -> None:
+    model = nm.create_model("attention", in_features=5)
+    model.card = replace(model.card, encoder="colour-texture")
+    with pytest.raises(ModelError, match="5 numbers per patch"):
+        nm.run(small_slide, model=model, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_names_no_encoder_asks_for_one(small_slide: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="which encoder"):
+        nm.run(small_slide, model=nm.create_model("attention", in_features=5), out=tmp_path / "out")
+
+
+def test_a_missing_model_names_the_models_folder(small_slide: Path, own_folders: Path) -> None:
+    with pytest.raises(ModelError, match="models folder"):
+        nm.run(small_slide, model="nowhere", out=own_folders / "out")
+
+
+def test_an_output_folder_that_is_a_file_is_refused(small_slide: Path, untrained_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ExportError, match="Choose another"):
+        nm.run(small_slide, model=untrained_model, out=tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_feature_files_of_other_settings_have_other_names(small_slide: Path, own_folders: Path) -> None:
+    encoder = nm.load_encoder("colour-texture")
+    with nm.open_slide(small_slide) as slide, nm.open_slide(small_slide, mpp=0.6) as rescaled:
+        names = {
+            features_path(slide.ref, encoder, 64, 1.0),
+            features_path(slide.ref, encoder, 64, 1.0),
+            features_path(slide.ref, encoder, 32, 1.0),
+            features_path(rescaled.ref, encoder, 64, 1.0),
+        }
+    assert len(names) == 3
+    assert all(name.is_relative_to(own_folders) for name in names)
