@@ -2,8 +2,7 @@
 
 A bag holds the patches of one patient; its label says whether any of them is invasive ductal carcinoma (IDC). Models
 see bag labels only. Every figure is on patients that the model had not seen, over patient-disjoint folds and several
-seeds. The recipe below was set once: eight bags a step, because one patient in twenty has no IDC and single steps
-would see next to none of them; nothing was chosen by looking at a test fold or at patch labels.
+seeds. How the recipe was chosen is in `CHOICE` and in the output.
 
 Run ``python benchmarks/idc_bags.py``; the last line of output is one JSON object. With ``--save FOLDER`` the gated
 attention model fitted on all patients is left there with its encoder, ready for ``napari-mil run``.
@@ -45,6 +44,14 @@ SCORES = ("attention", "contribution", "instance_logit")
 CAVEAT = (
     "The encoder idc_cnn was trained on IDC patches, probably on these very ones, so all figures flatter the features; "
     "with 8 patients without IDC the bag AUC is coarse."
+)
+
+CHOICE = (
+    "The recipe is the training code's own but for eight bags a step (one patient in twenty has no IDC, so single "
+    "steps see next to none) and patience 20. Fifteen settings of learning rate, dropout, weight decay, bags a step "
+    "and scaling were compared once, with two seeds, on validation patients, patch labels included. These are test "
+    "patients of other folds, and test figures were in sight, so a slight optimism remains: on test folds all fifteen "
+    "lay within 0.88 to 0.93 (attention AUROC per bag) and 0.91 to 0.95 (bag AUC)."
 )
 
 
@@ -196,7 +203,7 @@ def _summarise(runs: Sequence[dict[str, float]]) -> dict[str, str]:
 
 def _keep(run: TrainingResult, folder: Path, figures: dict[str, str]) -> None:
     model = load_model(run.model_path)
-    training = {**model.card.training, "over_seeds": figures, "caveat": CAVEAT}
+    training = {**model.card.training, "over_seeds": figures, "caveat": CAVEAT, "choice": CHOICE}
     model.card = replace(model.card, training=training)
     save_model(folder / "idc-gated-attention.safetensors", model)
 
@@ -214,6 +221,7 @@ def _report(args: argparse.Namespace, patients: Patients, figures: dict[str, Any
         "figures": figures,
         "spread": "standard deviation over seeds",
         "caveat": CAVEAT,
+        "choice": CHOICE,
         "seconds": round(seconds, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
