@@ -43,7 +43,6 @@ class Overlay:
         events.threshold.connect(self._show_threshold)
         events.opacity.connect(self._show_opacity)
         layer.events.opacity.connect(self._take_opacity)
-        layer.colorbar.visible = not self.view.scale.log
 
     def choose(self, *, score: str | None = None, class_index: int | None = None, scale: str | None = None) -> None:
         """Show another score, class or scale; what is not honest for the score falls back to its default scale.
@@ -85,17 +84,11 @@ class Overlay:
         """Return the words beside the map: model, score, class, scale, threshold, number of patches."""
         chosen = self.settings
         threshold = chosen.threshold if chosen.threshold > self.limits[0] else None
-        text = view_legend(self.map, self.view, threshold)
-        if not _bar_needs_words(self.view):
-            return text
-        low, high = self.limits
-        *lines, last = text.splitlines()
-        return "\n".join([*lines, f"Colours from {low:.3g} to {high:.3g}", last])
+        return view_legend(self.map, self.view, threshold)
 
     def _show_values(self, *_: Any) -> None:
         self.view = _view(self.map, self.settings)
         self.layer.data = _pixels(self.map, self.view)
-        self.layer.colorbar.visible = not self.view.scale.log
         self._show_threshold()
 
     def _show_threshold(self, *_: Any) -> None:
@@ -178,11 +171,6 @@ def _view(amap: AttentionMap, settings: HeatmapSettings) -> MapView:
 def _pixels(amap: AttentionMap, view: MapView) -> Any:
     values = amap.raster(view.score, view.scale.name, view.class_index).values
     return view.scale.to_axis(values)
-
-
-def _bar_needs_words(view: MapView) -> bool:
-    """Tell whether napari's colour bar would mislead: it knows no log scale, and no small numbers."""
-    return view.scale.log or view.scale.diverging
 
 
 def axis_place(view: MapView, value: float) -> float:

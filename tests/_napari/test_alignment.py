@@ -109,7 +109,6 @@ def test_overlay_tile_is_centred_on_its_cross(
     for row, col in crosses:
         corner = np.array([[round(row + 0.5 - TILE_L0 / 2), round(col + 0.5 - TILE_L0 / 2)]], np.int64)
         overlay = add(viewer, overlay_layer_data(lone_tile_map(path, corner, TILE_L0)))
-        overlay.colorbar.visible = False
         overlay.opacity = 1.0
         bare_slide.visible = False
         zoom = 4 / MPP  # four canvas pixels per level-0 pixel

@@ -54,12 +54,9 @@ def test_threshold_moves_limits_only_and_says_what_is_above(open_window, run_pan
     assert f"<b>{expected:,}</b> of {n:,} patches" in tab.above.text()
     area = expected * (64 / 1000) ** 2
     assert f"{area:.2f}" in tab.above.text()
-    from napari_mil._napari.viewers import canvas_overlay
-
-    legend = canvas_overlay(viewer, "text")
-    assert legend.visible
+    assert panel.legend.isVisible()
     for words in ("Untrained", "Attention", "Rank", "At or above 0.75", f"{expected:,} of {n:,}", "not a diagnosis"):
-        assert words in legend.text
+        assert words in panel.legend.text
 
 
 def test_scale_score_and_class_follow_and_stay_honest(open_window, run_panel, small_slide: Path) -> None:
@@ -92,6 +89,7 @@ def test_widget_opacity_and_napari_opacity_are_one(open_window, run_panel, small
     assert panel.heatmap_tab.opacity.value() == 800
     panel.heatmap_tab.visible_box.setChecked(False)
     assert not overlay.layer.visible
+    assert not panel.legend.isVisible()
 
 
 def test_cancel_answers_within_a_second_and_the_next_run_resumes(

@@ -46,7 +46,7 @@ class HeatmapTab(QWidget):
     """
 
     export_clicked = Signal(object, int, object)
-    legend_changed = Signal(str)
+    shown_changed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -164,7 +164,7 @@ class HeatmapTab(QWidget):
             self.prediction.setText("")
             self.colours.show_view(None)
             self.above.setText("No map yet: choose a model in the Run tab and press Run.")
-            self.legend_changed.emit("")
+            self.shown_changed.emit(None)
             return
         overlay.settings.events.connect(self._follow_settings)
         overlay.layer.events.visible.connect(self._follow_visible)
@@ -216,7 +216,7 @@ class HeatmapTab(QWidget):
             f"{got.fraction_of_tissue:.0%} of the tissue"
         )
         self.colours.show_view(overlay.view, threshold)
-        self.legend_changed.emit(overlay.legend())
+        self.shown_changed.emit(overlay)
 
     def _slider_place(self, threshold: float) -> int:
         """Return the slider's place of a threshold; it runs along the colour axis, log where the scale is."""
@@ -272,6 +272,7 @@ class HeatmapTab(QWidget):
             self.visible_box.blockSignals(True)
             self.visible_box.setChecked(self._overlay.layer.visible)
             self.visible_box.blockSignals(False)
+            self.shown_changed.emit(self._overlay)
 
     def _follow_active(self, *_: Any) -> None:
         active = self._viewer.layers.selection.active

@@ -16,9 +16,10 @@ from ...export import export_patches
 from ...maps import DISCLAIMER
 from ..layers import tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
-from ..viewers import canvas_overlay, show_scale_bar
+from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
 from .heatmap_tab import HeatmapTab
+from .legend import CanvasLegend, main_window_of
 from .run_tab import RunRequest, RunTab, progress_line
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class MILPanel(QWidget):
         self.run_tab.run_clicked.connect(self.start_run)
         self.run_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.export_clicked.connect(self.start_export)
-        self.heatmap_tab.legend_changed.connect(self._show_legend)
+        self.heatmap_tab.shown_changed.connect(self._show_legend)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
         self._window: QWidget | None = None
+        self.legend: CanvasLegend | None = None
         # Qt may delete the panel without closing it; its job must not outlive it.
         self.destroyed.connect(self._jobs.abandon)
         show_scale_bar(napari_viewer)
@@ -129,15 +131,19 @@ class MILPanel(QWidget):
         if self._viewer is not None:
             self.run_tab.disconnect_viewer()
             self.heatmap_tab.disconnect_viewer()
+            self._show_legend(None)
             self._viewer.layers.events.removed.disconnect(self._layer_removed)
             self._viewer = None
 
     def showEvent(self, event: QEvent) -> None:
         """Watch the window that the panel came to sit in, whose closing ends a run."""
         super().showEvent(event)
-        if self._window is None:
-            self._window = self.window()
-            self._window.installEventFilter(self)
+        window = main_window_of(self)
+        if self._window is None and window is not None:
+            self._window = window
+            window.installEventFilter(self)
+            self.legend = CanvasLegend(window.centralWidget())
+            self._show_legend(self.heatmap_tab.overlay)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End a run when the window has closed; asked a moment later, since napari may ask and stay open."""
@@ -195,13 +201,9 @@ class MILPanel(QWidget):
         if event.value is self._job_layer and self._jobs.job is not None:
             self.cancel()
 
-    def _show_legend(self, text: str) -> None:
-        legend = canvas_overlay(self._viewer, "text")
-        legend.text = text
-        legend.position = "top_left"
-        legend.font_size = 8
-        legend.box = True
-        legend.visible = bool(text)
+    def _show_legend(self, overlay: Overlay | None) -> None:
+        if self.legend is not None:
+            self.legend.show_overlay(overlay)
 
     def _release_if_closed(self) -> None:
         if self._window is not None and not self._window.isVisible():

@@ -1,0 +1,101 @@
+"""Moving the threshold, changing scale and class on 100 000 patches, beside a bare redraw of the same window.
+
+Goal: at most 1.2 times a bare redraw. ``python -m benchmarks.threshold``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks._window import need_display, wait
+
+PATCHES = (250, 400)
+STEPS = 40
+
+
+def large_map() -> object:
+    """Return a map of 100 000 tiles with scores of a random model."""
+    from napari_mil.features import EncoderInfo, Features
+    from napari_mil.maps import attention_map
+    from napari_mil.models import create_model
+    from napari_mil.slides import SlideRef
+    from napari_mil.tiling import TileGrid
+
+    rows, cols = np.indices(PATCHES).reshape(2, -1)
+    l0_rc = (np.stack([rows, cols], 1) * 256).astype(np.int64)
+    grid = TileGrid(l0_rc, 256.0, 256.0, 256, 0.25, np.ones(len(l0_rc), np.float32))
+    values = np.random.default_rng(0).standard_normal((len(grid), 16)).astype(np.float32)
+    slide = SlideRef("large.svs", "none", (0.25, 0.25), (PATCHES[0] * 256, PATCHES[1] * 256))
+    features = Features(values, grid, EncoderInfo("none", "", "", 16, 256, 0.25), slide)
+    model = create_model("gated-attention", in_features=16, class_names=("normal", "tumour"), seed=0)
+    model.card = replace(model.card, title="Random")
+    return attention_map(model, features)
+
+
+def main() -> None:
+    """Time each kind of change with its redraw, in turn with a bare redraw."""
+    need_display("benchmarks.threshold")
+    import napari
+
+    from napari_mil._napari.launch import add, show_panel
+    from napari_mil._napari.overlay import overlay_layer_data
+
+    with TemporaryDirectory() as name:
+        os.environ["NAPARI_MIL_MODELS"] = name
+        viewer = napari.Viewer()
+        viewer.window.resize(1366, 768)
+        layer = add(viewer, overlay_layer_data(large_map()))
+        panel = show_panel(viewer)
+        wait(8.0)  # the panel looks for GPUs in the background
+        tab = panel.heatmap_tab
+        # what any change on the screen costs here: the camera moves by a hair
+        zooms = iter(1 + 1e-4 * k for k in range(10_000))
+        base = viewer.scene.camera.zoom
+
+        def bare(_: int) -> None:
+            viewer.scene.camera.zoom = base * next(zooms)
+
+        changes: dict[str, Callable[[int], object]] = {
+            "threshold": lambda k: tab.threshold.setValue(100 + 20 * k),
+            "opacity": lambda k: tab.opacity.setValue(300 + 10 * k),
+            "scale": lambda k: tab.scale.choose(("rank", "ratio", "robust")[k % 3]),
+            "score_and_class": lambda k: (
+                tab.score.choose(("attention", "contribution")[k % 2]),
+                tab.klass.choose(k // 2 % 2),
+            ),
+        }
+        figures = {name: against(bare, change, viewer) for name, change in changes.items()}
+        viewer.layers.remove(layer)
+        viewer.close()
+    met = all(figure["ratio"] <= 1.2 for figure in figures.values())
+    result = {"benchmark": "threshold", "patches": PATCHES[0] * PATCHES[1], **figures, "goal_ratio": 1.2, "met": met}
+    print(json.dumps(result))
+
+
+def against(bare: Callable[[int], None], change: Callable[[int], object], viewer: object) -> dict[str, float]:
+    """Return median milliseconds of a change with its redraw and of a bare one, and their ratio."""
+    times: dict[str, list[float]] = {"bare_ms": [], "change_ms": []}
+    for k in range(STEPS + 3):
+        for name, act in (("bare_ms", bare), ("change_ms", change)):
+            start = time.perf_counter()
+            act(k)
+            viewer.screenshot(canvas_only=True, flash=False)  # type: ignore[attr-defined]
+            if k >= 3:
+                times[name].append(1000 * (time.perf_counter() - start))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        **{k: round(v, 1) for k, v in medians.items()},
+        "ratio": round(medians["change_ms"] / medians["bare_ms"], 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
