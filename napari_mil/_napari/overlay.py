@@ -145,7 +145,7 @@ def overlay_layer_data(amap: AttentionMap) -> LayerData:
     """
     view = amap.view()
     low, high = _axis_limits(view)
-    settings = HeatmapSettings(view.score, view.scale.name, view.class_index or 0, view.limits[0])
+    settings = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.limits[0])
     raster = amap.raster(view.score, view.scale.name, view.class_index)
     place = placement(amap.slide.mpp)
     scale = place["scale"]

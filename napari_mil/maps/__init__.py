@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._raster import Raster as Raster
     from ._raster import paint as paint
     from ._scales import COLOURMAPS as COLOURMAPS
+    from ._scales import KIND_LABELS as KIND_LABELS
     from ._scales import KIND_TITLES as KIND_TITLES
     from ._scales import SCALES as SCALES
     from ._scales import SCALES_FOR_KIND as SCALES_FOR_KIND
@@ -45,7 +46,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_legend": ["DISCLAIMER", "format_area", "legend_text", "patches_sentence", "view_legend"],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
         "_raster": ["Raster", "paint"],
-        "_scales": ["COLOURMAPS", "KIND_TITLES", "SCALES", "SCALES_FOR_KIND", "Scale"],
+        "_scales": ["COLOURMAPS", "KIND_LABELS", "KIND_TITLES", "SCALES", "SCALES_FOR_KIND", "Scale"],
         "_shown": ["class_evidence", "class_log_odds", "shown"],
         "_store": ["read_map", "write_map"],
         "_threshold": ["ThresholdSummary", "above", "effective_patches", "normalised_entropy", "summarise"],

@@ -33,6 +33,8 @@ class Scale:
     ----------
     name : str
         Short name ("rank").
+    label : str
+        In a word or two, for a list.
     title : str
         What a colour bar is headed with.
     help : str
@@ -46,6 +48,7 @@ class Scale:
     """
 
     name: str
+    label: str
     title: str
     help: str
     fixed_limits: tuple[float, float] | None = (0.0, 1.0)
@@ -111,12 +114,14 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
         for scale in (
             Scale(
                 "rank",
+                "Rank",
                 "Rank among this slide's patches",
                 "Patches sorted by score and spread evenly from 0 to 1: half of every slide lies above 0.5, "
                 "also of a slide without disease.",
             ),
             Scale(
                 "ratio",
+                "Times average",
                 "Times the average attention",
                 "1 is the attention of an average patch, 10 is ten times as much; comparable between slides.",
                 fixed_limits=None,
@@ -124,17 +129,20 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             ),
             Scale(
                 "robust",
+                "Stretched",
                 "Between this slide's 1st and 99th percentile",
                 "Stretched between the lowest and the highest scores of this slide, leaving out 1 % at either end: "
                 "good for seeing structure, not for comparing slides.",
             ),
             Scale(
                 "probability",
+                "Probability",
                 "Probability of the patch alone",
                 "What the model would say of a slide made of this patch alone, from 0 to 1, never stretched.",
             ),
             Scale(
                 "contribution",
+                "For and against",
                 "Evidence against (below 0) or for (above 0)",
                 "How far the patch pushed the prediction towards the class (above 0) or away from it (below 0).",
                 fixed_limits=None,
@@ -162,6 +170,17 @@ KIND_TITLES: Mapping[ScoreKind, str] = MappingProxyType(
         "probability": "Probability of the patch alone",
         "contribution": "Contribution to the prediction",
         "leave_one_out": "Effect of leaving the patch out",
+    }
+)
+
+# The same in a word or two, for a list.
+KIND_LABELS: Mapping[ScoreKind, str] = MappingProxyType(
+    {
+        "attention": "Attention",
+        "instance_logit": "Patch alone",
+        "probability": "Patch alone",
+        "contribution": "Contribution",
+        "leave_one_out": "Leaving it out",
     }
 )
 

@@ -27,10 +27,13 @@ class ColourBar(QWidget):
     ----------
     parent : QWidget or None
         Qt parent.
+    ink : str
+        Colour of the numbers; empty takes the theme's.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, ink: str = "") -> None:
         super().__init__(parent)
+        self._ink = QColor(ink) if ink else None
         self._view: MapView | None = None
         self._cut = 0.0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -72,7 +75,7 @@ class ColourBar(QWidget):
             r, g, b, _ = (float(x) for x in colour)
             gradient.setColorAt(float(place), QColor.fromRgbF(r, g, b, 1.0 if place >= self._cut else 0.2))
         painter.fillRect(bar, gradient)
-        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        painter.setPen(self._ink or self.palette().color(QPalette.ColorRole.WindowText))
         taken = -math.inf
         for value, text in ticks(self._view):
             x = bar.left() + _fraction(self._view, value) * bar.width()

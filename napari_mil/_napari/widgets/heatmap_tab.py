@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...maps import KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area
+from ...maps import KIND_LABELS, KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area
 from ..overlay import Overlay, axis_place, overlay_of
 from .choice_box import Choice, ChoiceBox
 from .colour_bar import ColourBar
@@ -187,11 +187,16 @@ class HeatmapTab(QWidget):
         boxes = (self.score, self.klass, self.scale, self.threshold, self.opacity)
         for box in boxes:
             box.blockSignals(True)
-        self.score.set_choices(Choice(KIND_TITLES[s.kind], name) for name, s in amap.scores.items())
+        self.score.set_choices(
+            Choice(KIND_LABELS[s.kind], name, KIND_TITLES[s.kind]) for name, s in amap.scores.items()
+        )
         self.score.choose(settings.score)
         self.klass.set_choices(Choice(name, i) for i, name in enumerate(amap.prediction.class_names))
         self.klass.choose(settings.class_index)
-        self.scale.set_choices(Choice(SCALES[name].title, name, SCALES[name].help) for name in SCALES_FOR_KIND[kind])
+        self.scale.set_choices(
+            Choice(SCALES[name].label, name, f"{SCALES[name].title}. {SCALES[name].help}")
+            for name in SCALES_FOR_KIND[kind]
+        )
         self.scale.choose(settings.scale)
         self.threshold.setValue(self._slider_place(settings.threshold))
         self.opacity.setValue(round(settings.opacity * _STEPS))
@@ -289,8 +294,15 @@ def _prediction_html(amap: AttentionMap) -> str:
     """Say what the model makes of the whole slide, every class with its probability."""
     names = amap.prediction.class_names
     chances = zip(names, amap.prediction.probabilities, strict=True)
-    rows = " &nbsp; ".join(f"{escape(name)} <b>{p:.1%}</b>" for name, p in sorted(chances, key=lambda c: -c[1]))
-    return f"Prediction for the slide: {rows}"
+    rows = " &nbsp; ".join(f"{escape(name)} <b>{_percent(p)}</b>" for name, p in sorted(chances, key=lambda c: -c[1]))
+    return f"Prediction: {rows}"
+
+
+def _percent(p: float) -> str:
+    """Write a probability without rounding it to certainty."""
+    if p >= 0.9995:
+        return "&gt;99.9%"
+    return "&lt;0.1%" if p < 0.0005 else f"{p:.1%}"
 
 
 def _slider(name: str, parent: QWidget) -> QSlider:

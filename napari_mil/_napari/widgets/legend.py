@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QVBoxLayout, QWidget
 
 from .colour_bar import ColourBar
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 _MARGIN_PX = 12
 _WIDTH_PX = 280
+_PADDING_PX = 8
 
 
 class CanvasLegend(QFrame):
@@ -42,12 +42,9 @@ class CanvasLegend(QFrame):
         self._words = QLabel(self)
         self._words.setWordWrap(True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
-        self._bar = ColourBar(self)
-        palette = self._bar.palette()
-        palette.setColor(QPalette.ColorRole.WindowText, QColor("#222"))
-        self._bar.setPalette(palette)
+        self._bar = ColourBar(self, ink="#222")
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setContentsMargins(_PADDING_PX, 6, _PADDING_PX, 6)
         layout.addWidget(self._words)
         layout.addWidget(self._bar)
         self.setFixedWidth(_WIDTH_PX)
@@ -70,7 +67,9 @@ class CanvasLegend(QFrame):
         if overlay is None or not overlay.layer.visible:
             self.hide()
             return
-        self._words.setText(overlay.legend())
+        self._words.setText(overlay.legend().replace(" mm²", "\N{NO-BREAK SPACE}mm²"))
+        # A label that wraps tells Qt its height only when asked for a given width.
+        self._words.setFixedHeight(self._words.heightForWidth(_WIDTH_PX - 2 * _PADDING_PX))
         self._bar.show_view(overlay.view, overlay.settings.threshold)
         self.show()
         self._place()
