@@ -6,6 +6,7 @@ from ..errors import EncoderError
 from ._encoder import Encoder, hash_tensors, probe_dimension
 from ._features import EncoderInfo
 from ._folder import models_folder
+from ._triton import without_triton
 
 _DEFAULT_MPP = 0.5
 
@@ -31,7 +32,8 @@ def load_timm(model_name: str, *, tile_px: int | None, mpp: float | None) -> Enc
         Where timm is missing, does not know the model, or cannot get its weights.
     """
     try:
-        import timm
+        with without_triton():
+            import timm
     except ImportError as err:
         raise EncoderError(
             "Encoders of timm need the extra 'encoders'. Install it with: pip install 'napari-mil[encoders]'"

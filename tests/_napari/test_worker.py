@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
@@ -82,3 +83,19 @@ def test_an_abandoned_job_says_nothing_more(qapp, qtbot) -> None:
     qtbot.waitUntil(lambda: witness.closed_in is not None, timeout=10_000)
     qtbot.wait(50)
     assert not [kind for kind, _ in witness.said if kind != "progress"]
+
+
+def test_timm_loads_beside_a_drawn_window(make_napari_viewer, own_folders) -> None:
+    """Mesa's LLVM and Triton's in one process end it; loading a timm encoder must not bring Triton in."""
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("the extra 'encoders' is not installed")
+    import numpy as np
+
+    from napari_mil.errors import EncoderError
+    from napari_mil.features import load_encoder
+
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(np.zeros((8, 8), np.float32))
+    viewer.screenshot(flash=False)
+    with pytest.raises(EncoderError, match="timm knows no model 'no-such-network'"):
+        load_encoder("timm:no-such-network")

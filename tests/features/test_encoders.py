@@ -14,6 +14,7 @@ import torch
 
 from napari_mil.errors import EncoderError
 from napari_mil.features import list_encoders, load_encoder, models_folder
+from napari_mil.features._triton import without_triton
 
 
 class Corner(torch.nn.Module):
@@ -183,7 +184,8 @@ def test_real_torchscript_encoder(shared_data: Path, tmp_path: Path) -> None:
 
 
 def test_timm_from_the_models_folder(own_models_folder: Path) -> None:
-    timm = pytest.importorskip("timm", reason="the extra 'encoders' is not installed")
+    with without_triton():
+        timm = pytest.importorskip("timm", reason="the extra 'encoders' is not installed")
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
@@ -203,7 +205,8 @@ def test_timm_from_the_models_folder(own_models_folder: Path) -> None:
 
 
 def test_timm_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    timm = pytest.importorskip("timm", reason="the extra 'encoders' is not installed")
+    with without_triton():
+        timm = pytest.importorskip("timm", reason="the extra 'encoders' is not installed")
     with pytest.raises(EncoderError, match="timm knows no model 'resnet1'"):
         load_encoder("timm:resnet1")
 
