@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..errors import EncoderError
+from ..triton_guard import without_triton
 from ._encoder import Encoder, hash_tensors, probe_dimension
 from ._features import EncoderInfo
 from ._folder import models_folder
-from ._triton import without_triton
 
 _DEFAULT_MPP = 0.5
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..triton_guard import prepare_optimizers
 from ._metrics import bag_auc
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def fit(
     model.to(device)
     ready = _Standardised(bags, mean, std, device)
     weights = class_weights(targets[train], len(model.card.class_names)).to(device)
+    prepare_optimizers()
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs)
     order = np.random.default_rng(recipe.seed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -85,17 +87,47 @@ def test_an_abandoned_job_says_nothing_more(qapp, qtbot) -> None:
     assert not [kind for kind, _ in witness.said if kind != "progress"]
 
 
-def test_timm_loads_beside_a_drawn_window(make_napari_viewer, own_folders) -> None:
-    """Mesa's LLVM and Triton's in one process end it; loading a timm encoder must not bring Triton in."""
-    if importlib.util.find_spec("timm") is None:
+BESIDE_A_WINDOW = """
+import napari, numpy as np, sys
+viewer = napari.Viewer()
+viewer.add_image(np.zeros((8, 8), np.float32))
+viewer.screenshot(flash=False)
+{work}
+assert not ("libLLVM" in open("/proc/self/maps").read() and "triton" in sys.modules)
+print("alive")
+"""
+TRAINING = """
+import torch
+from napari_mil.models import create_model
+from napari_mil.training import Recipe, fit
+bags = [np.full((3, 4), k, np.float32) for k in (0, 1, 0, 1)]
+model = create_model("mean", in_features=4, seed=0)
+list(fit(model, bags, np.array([0, 1, 0, 1]), np.array([0, 1]), np.array([2, 3]), Recipe(1, 1e-3, 0.0, 1, 1, 0)))
+"""
+TIMM = """
+from napari_mil.errors import EncoderError
+from napari_mil.features import load_encoder
+try:
+    load_encoder("timm:no-such-network")
+except EncoderError as err:
+    assert "timm knows no model" in str(err)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the clash is one of Linux drivers")
+@pytest.mark.parametrize("work", [TRAINING, TIMM], ids=["training", "timm"])
+def test_pytorch_works_beside_a_drawn_window(qapp, work: str) -> None:
+    """Mesa's LLVM and Triton's in one process end it; neither optimizers nor timm may bring Triton in.
+
+    In processes of their own, since PyTorch loads that part once only.
+    """
+    if work is TIMM and importlib.util.find_spec("timm") is None:
         pytest.skip("the extra 'encoders' is not installed")
-    import numpy as np
-
-    from napari_mil.errors import EncoderError
-    from napari_mil.features import load_encoder
-
-    viewer = make_napari_viewer(show=True)
-    viewer.add_image(np.zeros((8, 8), np.float32))
-    viewer.screenshot(flash=False)
-    with pytest.raises(EncoderError, match="timm knows no model 'no-such-network'"):
-        load_encoder("timm:no-such-network")
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE_A_WINDOW.format(work=work)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip().endswith("alive"), f"status {done.returncode}: {done.stderr[-2000:]}"

@@ -14,7 +14,7 @@ import torch
 
 from napari_mil.errors import EncoderError
 from napari_mil.features import list_encoders, load_encoder, models_folder
-from napari_mil.features._triton import without_triton
+from napari_mil.triton_guard import without_triton
 
 
 class Corner(torch.nn.Module):
