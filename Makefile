@@ -23,7 +23,7 @@ bench: install
 
 # The pictures in README and docs, made from the sample slides in the real window.
 docs-images: install
-	$(BIN)/python docs/make_images.py
+	$(BIN)/python -m docs.make_images
 
 install: system $(STAMP)
 

@@ -71,7 +71,7 @@ def describe_run(result: RunResult, out: Path) -> Described:
     area = f", {result.mask.area_mm2:.1f} mm² of tissue" if result.mask.area_mm2 is not None else ""
     text = (
         f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}\n"
-        f"{record['model']}: {', '.join(f'{name} {p:.1%}' for name, p in probabilities.items())}\n"
+        f"{record['model']}: {_chances(probabilities)}\n"
         f"Written to {out}: {', '.join(sorted(result.files))}"
     )
     return record, text
@@ -194,7 +194,7 @@ def _map(path: Path) -> Described:
     text = (
         f"{path.name}: attention map of {Path(amap.slide.path).name}, {len(amap):,} patches of "
         f"{amap.grid.tile_um:g} µm\n"
-        f"{amap.model.title or amap.model.pooling}: {', '.join(f'{n} {p:.1%}' for n, p in probabilities.items())}\n"
+        f"{amap.model.title or amap.model.pooling}: {_chances(probabilities)}\n"
         f"Scores: {', '.join(KIND_TITLES[score.kind] for score in amap.scores.values())}"
     )
     return record, text
@@ -222,6 +222,12 @@ def _features(path: Path) -> Described:
         f"Slide: {features.slide.path}"
     )
     return record, text
+
+
+def _chances(probabilities: dict[str, float]) -> str:
+    from .maps import format_probability
+
+    return ", ".join(f"{name} {format_probability(p)}" for name, p in probabilities.items())
 
 
 def _probabilities(amap: Any) -> dict[str, float]:

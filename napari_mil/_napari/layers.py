@@ -163,7 +163,7 @@ def annotation_layer_data(
         Closed lines, exteriors and holes alike.
     """
     rings = [ring for annotation in annotations for ring in _rings(annotation)]
-    return _lines(rings, name, width=max(2.0, extent_px / 800), colour="#ffd400", mpp=mpp)
+    return _lines(rings, name, width=max(2.0, extent_px / 800), colour="#e6001a", mpp=mpp)
 
 
 def _rings(annotation: Annotation) -> list[NDArray[np.float64]]:

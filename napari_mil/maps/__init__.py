@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._infer import attention_map as attention_map
     from ._legend import DISCLAIMER as DISCLAIMER
     from ._legend import format_area as format_area
+    from ._legend import format_probability as format_probability
     from ._legend import legend_text as legend_text
     from ._legend import patches_sentence as patches_sentence
     from ._legend import view_legend as view_legend
@@ -43,7 +44,14 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_colours": ["colours"],
         "_infer": ["attention_map"],
-        "_legend": ["DISCLAIMER", "format_area", "legend_text", "patches_sentence", "view_legend"],
+        "_legend": [
+            "DISCLAIMER",
+            "format_area",
+            "format_probability",
+            "legend_text",
+            "patches_sentence",
+            "view_legend",
+        ],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
         "_raster": ["Raster", "paint"],
         "_scales": ["COLOURMAPS", "KIND_LABELS", "KIND_TITLES", "SCALES", "SCALES_FOR_KIND", "Scale"],

@@ -109,3 +109,21 @@ def format_area(mm2: float) -> str:
     if mm2 == 0 or mm2 >= 0.01:
         return f"{mm2:.1f} mm²" if mm2 >= 10 else f"{mm2:.2f} mm²"
     return f"{mm2 * 1e6:,.0f} µm²"
+
+
+def format_probability(p: float) -> str:
+    """Write a probability in percent, never rounded to certainty.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1].
+
+    Returns
+    -------
+    str
+        For a person: "93.4%", ">99.9%", "<0.1%".
+    """
+    if p >= 0.9995:
+        return ">99.9%"
+    return "<0.1%" if p < 0.0005 else f"{p:.1%}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MapError
+from ._legend import format_probability
 from ._scales import KIND_TITLES, Scale, honest_scale
 from ._shown import one_class, shown
 
@@ -75,7 +76,7 @@ class Prediction:
     def sentence(self) -> str:
         """The prediction in words: class and probability."""
         name, probability = self.class_names[self.class_index], float(self.probabilities[self.class_index])
-        return f"{name}, probability {probability:.2f}"
+        return f"{name}, probability {format_probability(probability)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,9 @@ def test_unknown_score_or_class_is_said_in_words(amap):
 
 def test_prediction_in_words():
     two = Prediction(("normal", "tumour"), f32(0, 2), f32(0.12, 0.88))
-    assert (two.class_index, two.sentence) == (1, "tumour, probability 0.88")
+    assert (two.class_index, two.sentence) == (1, "tumour, probability 88.0%")
     one = Prediction(("tumour",), f32(-2), f32(0.12))
-    assert (one.class_index, one.sentence) == (0, "tumour, probability 0.12")
+    assert (one.class_index, one.sentence) == (0, "tumour, probability 12.0%")
     with pytest.raises(ValueError, match="class names"):
         Prediction(("a", "b"), f32(1), f32(1))
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...maps import KIND_LABELS, KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area
+from ...maps import KIND_LABELS, KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area, format_probability
 from ..overlay import Overlay, axis_place, overlay_of
 from .choice_box import Choice, ChoiceBox
 from .colour_bar import ColourBar
@@ -294,15 +294,10 @@ def _prediction_html(amap: AttentionMap) -> str:
     """Say what the model makes of the whole slide, every class with its probability."""
     names = amap.prediction.class_names
     chances = zip(names, amap.prediction.probabilities, strict=True)
-    rows = " &nbsp; ".join(f"{escape(name)} <b>{_percent(p)}</b>" for name, p in sorted(chances, key=lambda c: -c[1]))
+    rows = " &nbsp; ".join(
+        f"{escape(name)} <b>{escape(format_probability(p))}</b>" for name, p in sorted(chances, key=lambda c: -c[1])
+    )
     return f"Prediction: {rows}"
-
-
-def _percent(p: float) -> str:
-    """Write a probability without rounding it to certainty."""
-    if p >= 0.9995:
-        return "&gt;99.9%"
-    return "&lt;0.1%" if p < 0.0005 else f"{p:.1%}"
 
 
 def _slider(name: str, parent: QWidget) -> QSlider:

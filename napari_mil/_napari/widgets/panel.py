@@ -157,18 +157,23 @@ class MILPanel(QWidget):
         super().closeEvent(event)
 
     def _run_done(self, result: RunResult) -> None:
+        layer = self._add_result(result)
         self._ended()
         seconds = sum(result.seconds.values())
         self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s")
-        layer = self._add_result(result)
         self.heatmap_tab.choose_map(layer)
         self.tabs.setCurrentWidget(self.heatmap_tab)
 
     def _add_result(self, result: RunResult) -> Layer:
+        """Add tissue outline and overlay just above the slide, so that what people drew stays on top."""
+        layers = self._viewer.layers
+        # the slide may have been removed in the very moment in which the run ended
+        above = layers.index(self._job_layer) + 1 if self._job_layer in layers else len(layers)
         title = f"Tissue of {Path(result.slide.path).stem}"
-        if title not in [layer.name for layer in self._viewer.layers]:
-            self._viewer.add_layer(Layer.create(*tissue_layer_data(result.mask, title)))
-        layer: Layer = self._viewer.add_layer(Layer.create(*overlay_layer_data(result.map)))
+        if title not in [layer.name for layer in layers]:
+            layers.insert(above, Layer.create(*tissue_layer_data(result.mask, title)))
+        layer: Layer = Layer.create(*overlay_layer_data(result.map))
+        layers.insert(above, layer)
         return layer
 
     def _export_done(self, folder: Path) -> None:

@@ -1,0 +1,91 @@
+"""Make the pictures of README and docs from the sample slides, in the real window.
+
+``make docs-images``. Starts a virtual screen where there is no display.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks._window import ROOT, need_display, pump, wait
+
+IMAGES = ROOT / "docs" / "images"
+
+
+def main() -> None:
+    """Open the sample slide, run the demo model, and take a picture of each step."""
+    need_display("docs.make_images")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as name:
+        os.environ["NAPARI_MIL_MODELS"] = str(Path(name) / "models")
+        os.environ["NAPARI_MIL_FEATURES"] = str(Path(name) / "features")
+        figure(Path(name))
+        window()
+    for path in sorted(IMAGES.iterdir()):
+        print(path.relative_to(ROOT), f"{path.stat().st_size // 1024} KiB")
+
+
+def figure(folder: Path) -> None:
+    """Make the figure that a headless run leaves."""
+    from napari_mil import run
+    from napari_mil.samples import DEMO_MODELS, sample_file
+
+    out = folder / "out"
+    run(sample_file("sample-lesion.tif"), model=sample_file(DEMO_MODELS[0]), out=out, device="cpu", top_k=8)
+    save(out / "heatmap.png", "heatmap.png", width=1400)
+
+
+def window() -> None:
+    """Show the window before a run, with the map, above a threshold, and with contributions."""
+    import napari
+
+    from napari_mil._napari.launch import add, show_panel
+    from napari_mil._napari.samples import lesion
+
+    viewer = napari.Viewer(title="napari-mil", show=True)
+    viewer.window.resize(1366, 768)
+    slide, annotation = (add(viewer, data) for data in lesion())
+    annotation.visible = False
+    viewer.layers.selection.active = slide
+    panel = show_panel(viewer)
+    wait(0.5)
+    viewer.reset_view()
+    pump(lambda: len(panel.run_tab.device.choices) == 4)
+    shoot(viewer, "run.png")
+    panel.run_tab.run.click()
+    pump(lambda: not panel.running)
+    wait(1.0)
+    shoot(viewer, "map.png")
+    tab = panel.heatmap_tab
+    tab.threshold.setValue(850)
+    annotation.visible = True
+    shoot(viewer, "threshold.png")
+    tab.threshold.setValue(0)
+    tab.score.choose("contribution")
+    shoot(viewer, "contribution.png")
+    viewer.close()
+
+
+def shoot(viewer: object, name: str) -> None:
+    """Take a picture of the whole window."""
+    wait(1.0)
+    path = IMAGES / name
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)  # type: ignore[attr-defined]
+    save(path, name)
+
+
+def save(source: Path, name: str, width: int | None = None) -> None:
+    """Keep a picture, no wider than it is shown."""
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        rgb = picture.convert("RGB")
+    if width and rgb.width > width:
+        rgb = rgb.resize((width, round(rgb.height * width / rgb.width)), Image.Resampling.LANCZOS)
+    rgb.save(IMAGES / name, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
