@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Without a display pytest-xvfb starts one; Mesa draws in software.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test lint bench docs-images install system constraints clean
+.PHONY: demo test lint bench docs docs-images install system constraints clean
 
 demo: install
 	$(BIN)/napari-mil demo
@@ -24,6 +24,10 @@ bench: install
 # The pictures in README and docs, made from the sample slides in the real window.
 docs-images: install
 	$(BIN)/python -m docs.make_images
+
+docs: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 install: system $(STAMP)
 

@@ -34,7 +34,7 @@ def figure(folder: Path) -> None:
 
     out = folder / "out"
     run(sample_file("sample-lesion.tif"), model=sample_file(DEMO_MODELS[0]), out=out, device="cpu", top_k=8)
-    save(out / "heatmap.png", "heatmap.png", width=1400)
+    save(out / "heatmap.png", "heatmap.png", width=1000)
 
 
 def window() -> None:

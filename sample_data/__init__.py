@@ -9,7 +9,6 @@ import lazy_loader as _lazy
 if TYPE_CHECKING:
     from .cohort import make_cohort as make_cohort
     from .fiducial import fiducial_slide as fiducial_slide
-    from .locate import sample_path as sample_path
     from .sparse import write_sparse_pyramid as write_sparse_pyramid
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -17,7 +16,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "cohort": ["make_cohort"],
         "fiducial": ["fiducial_slide"],
-        "locate": ["sample_path"],
         "sparse": ["write_sparse_pyramid"],
     },
 )

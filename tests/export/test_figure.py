@@ -62,7 +62,7 @@ def test_picture_states_everything_and_clips_nothing(scene, tmp_path, figures):
     for part in (
         "Demo: crosses",
         "fünf kreuze.tif",
-        "tumour, probability 73.1%",
+        "tumour, probability 73.0%",
         "Attention",
         "Rank among",
         "3 of 5 patches",

@@ -9,7 +9,8 @@ import openslide
 import pytest
 import shapely
 
-from sample_data import sample_path
+from napari_mil.errors import NapariMilError
+from napari_mil.samples import sample_file
 from sample_data.make_sample import MPP, SEEDS, SHAPE, make_sample
 from sample_data.painter import paint_block, plan_slide
 
@@ -21,7 +22,7 @@ def plan():
 
 @pytest.mark.parametrize("name", ["sample-lesion.tif", "sample-normal.tif"])
 def test_slides_ship(name):
-    path = sample_path(name)
+    path = sample_file(name)
     assert path.stat().st_size < 3.5e6
     with openslide.OpenSlide(path) as slide:
         assert slide.dimensions == SHAPE[::-1]
@@ -31,7 +32,7 @@ def test_slides_ship(name):
 
 
 def test_shipped_annotation_is_the_plan(plan):
-    features = json.loads(sample_path("sample-lesion.geojson").read_text())["features"]
+    features = json.loads(sample_file("sample-lesion.geojson").read_text())["features"]
     assert 2 <= len(features) == len(plan.outlines_rc)
     for feature, outline in zip(features, plan.outlines_rc, strict=True):
         xy = np.array(feature["geometry"]["coordinates"][0])
@@ -41,7 +42,7 @@ def test_shipped_annotation_is_the_plan(plan):
 
 def test_shipped_slide_is_what_the_script_paints(plan):
     row, col = (int(v) - 128 for v in plan.outlines_rc[0].mean(0))
-    with openslide.OpenSlide(sample_path("sample-lesion.tif")) as slide:
+    with openslide.OpenSlide(sample_file("sample-lesion.tif")) as slide:
         shipped = np.asarray(slide.read_region((col, row), 0, (256, 256)).convert("L"), float)
     painted = paint_block(plan, row, col, 256, 256).astype(float) @ [0.299, 0.587, 0.114]
     assert np.corrcoef(shipped.ravel(), painted.ravel())[0, 1] > 0.98
@@ -55,6 +56,6 @@ def test_script_writes_the_same_bytes_twice(tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_unknown_sample_names_those_that_ship():
-    with pytest.raises(FileNotFoundError, match=r"no sample file 'x.tif'; these ship: .*sample-lesion.tif"):
-        sample_path("x.tif")
+def test_unknown_sample_is_said_in_words():
+    with pytest.raises(NapariMilError, match=r"sample file x\.tif is missing"):
+        sample_file("x.tif")
