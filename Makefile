@@ -37,11 +37,11 @@ system:
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "napari-mil needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 	  || { echo "Cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[encoders,test,dev]'
-	touch $(STAMP)
+	@touch $(STAMP)
 
 # Pin what was resolved today: names and versions only, no index.
 constraints:
