@@ -230,7 +230,7 @@ def export(
     json_output: Json = False,
 ) -> None:
     """Export the top patches, the overlay picture and the QuPath file of a map made before."""
-    from .pipeline import iter_export
+    from .results import iter_export
 
     def work() -> None:
         console = Console(json_output)

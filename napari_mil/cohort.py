@@ -10,7 +10,7 @@ from pathlib import Path
 from .errors import FeaturesError
 from .features import iter_extract, load_encoder
 from .progress import Progress, Steps
-from .slides import open_slide
+from .slides import open_slide, slide_name
 from .tiling import find_tissue, tile
 
 
@@ -94,17 +94,18 @@ def extract_slides(
         yield Progress(f"{path.name} ({number} of {len(paths)})", message="finding tissue")
         with open_slide(path, mpp=slide_mpp) as slide:
             grid = tile(slide, find_tissue(slide), tile_px=coder.info.tile_px, mpp=coder.info.mpp)
-            target = folder / f"{path.stem}.h5"
+            target = folder / f"{slide_name(path)}.h5"
             features = yield from iter_extract(slide, grid, coder, device=device, out=target)
         done.append(Extracted(str(path), str(target), len(features)))
     return done
 
 
 def _refuse_same_names(paths: Sequence[Path]) -> None:
-    stems: dict[str, Path] = {}
+    known: dict[str, Path] = {}
     for path in paths:
-        if path.stem in stems:
+        name = slide_name(path)
+        if name in known:
             raise FeaturesError(
-                f"{stems[path.stem]} and {path} would both become {path.stem}.h5. Extract them into different folders."
+                f"{known[name]} and {path} would both become {name}.h5. Extract them into different folders."
             )
-        stems[path.stem] = path
+        known[name] = path

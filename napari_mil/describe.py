@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import NapariMilError
 
 if TYPE_CHECKING:
-    from .pipeline import RunResult
+    from .results import RunResult
     from .training import TrainingResult
 
 Described = tuple[dict[str, Any], str]

@@ -40,6 +40,8 @@ def replacing(path: str | os.PathLike[str], error: type[NapariMilError]) -> Iter
         partial = Path(name)
         partial.chmod(0o666 & ~_umask())
         yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
         partial.replace(target)
     except OSError as err:
         raise error(cannot_write(target, err)) from err

@@ -8,58 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .errors import ExportError, ModelError
-from .export import export_patches, overlay_figure, write_map_geojson
-from .features import Features, choose_device, iter_extract, load_encoder, models_folder
-from .files import replacing
-from .maps import AttentionMap, attention_map, read_map
+from .errors import ModelError
+from .export import check_patch_folder
+from .features import choose_device, iter_extract, load_encoder, models_folder
+from .maps import attention_map
 from .models import ModelCard, check_fit, load_model
 from .progress import Progress, Steps, finish
-from .slides import SlideRef, open_slide
-from .tiling import TissueMask, find_tissue, tile
+from .results import WRITING, RunResult, output_folder, write_results, write_run_json
+from .slides import SlideRef, open_slide, slide_name
+from .tiling import find_tissue, tile
 
 if TYPE_CHECKING:
     from .features import Encoder
     from .models import MILModel
-    from .slides import Slide
 
-STAGES = ("Opening the slide", "Finding tissue", "Reading and encoding patches", "Running the model", "Writing results")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RunResult:
-    """What a run leaves in memory and on disk.
-
-    Parameters
-    ----------
-    slide : SlideRef
-        The slide.
-    mask : TissueMask
-        Where its tissue is.
-    features : Features
-        The bag.
-    map : AttentionMap
-        Raw scores and prediction.
-    files : mapping of str to Path
-        What was written, by name ("attention.h5"); empty without an output folder.
-    seconds : mapping of str to float
-        Wall time of each stage.
-    """
-
-    slide: SlideRef
-    mask: TissueMask
-    features: Features
-    map: AttentionMap
-    files: Mapping[str, Path]
-    seconds: Mapping[str, float]
+STAGES = ("Opening the slide", "Finding tissue", "Reading and encoding patches", "Running the model", WRITING)
 
 
 def features_folder() -> Path:
@@ -97,7 +68,8 @@ def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float) -
     """
     key = json.dumps([slide.quickhash, slide.mpp, asdict(encoder.info), tile_px, mpp])
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    return features_folder() / f"{Path(slide.path).stem}-{encoder.info.name}-{digest}.h5"
+    name = re.sub(r"[^\w.-]+", "_", f"{slide_name(slide.path)}-{encoder.info.name}")
+    return features_folder() / f"{name}-{digest}.h5"
 
 
 def run(slide_path: str | os.PathLike[str], **options: Any) -> RunResult:
@@ -169,6 +141,8 @@ def iter_run(
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")
     seconds: dict[str, float] = {}
+    if out is not None:
+        check_patch_folder(Path(out) / "patches", overwrite=True)  # said now, not after the work
     yield Progress(STAGES[0])
     with _timed(seconds, STAGES[0]):
         slide = open_slide(slide_path, mpp=slide_mpp)
@@ -180,11 +154,10 @@ def iter_run(
         with _timed(seconds, STAGES[1]):
             mask = find_tissue(slide)
             grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
-        folder = _output_folder(out) if out is not None else None
+        folder = output_folder(out) if out is not None else None
         target = Path(features_file) if features_file is not None else None
         if target is None:
             target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp)
-        target.parent.mkdir(parents=True, exist_ok=True)
         with _timed(seconds, STAGES[2]):
             features = yield from iter_extract(slide, grid, coder, device=device, out=target)
         yield Progress(STAGES[3], message=f"{len(features):,} patches")
@@ -193,64 +166,11 @@ def iter_run(
         files: dict[str, Path] = {"features.h5": target}
         if folder is not None:
             with _timed(seconds, STAGES[4]):
-                yield from _write_results(folder, slide, amap, top_k, files)
+                files |= yield from write_results(folder, slide, amap, top_k)
         result = RunResult(slide.ref, mask, features, amap, files, seconds)
     if folder is not None:
-        files["run.json"] = _write_run_json(folder / "run.json", result)
+        files["run.json"] = write_run_json(folder / "run.json", result)
     return result
-
-
-def iter_export(
-    map_file: str | os.PathLike[str],
-    slide_path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    top_k: int = 50,
-    score: str | None = None,
-    overwrite: bool = False,
-) -> Steps[dict[str, Path]]:
-    """Write top patches, picture and QuPath file of a map made before, yielding Progress.
-
-    Parameters
-    ----------
-    map_file : path
-        An attention map.
-    slide_path : path
-        The slide that it was made from.
-    out : path
-        Folder for ``patches/``, ``patches.csv``, ``heatmap.png`` and ``attention.geojson``.
-    top_k : int
-        How many patches.
-    score : str or None
-        Which score; None takes the map's own.
-    overwrite : bool
-        Replace what is there.
-
-    Yields
-    ------
-    Progress
-        At most about ten a second.
-
-    Returns
-    -------
-    dict of str to Path
-        What was written, by name.
-
-    Raises
-    ------
-    NapariMilError
-        If the map belongs to another slide, or the folder cannot be written, in words.
-    """
-    amap = read_map(map_file)
-    with open_slide(slide_path, mpp=amap.slide.mpp) as slide:
-        if slide.ref.quickhash != amap.slide.quickhash:
-            raise ExportError(
-                f"{map_file} was made from another slide ({Path(amap.slide.path).name}), not from {slide_path}. "
-                "Give the slide that it belongs to."
-            )
-        folder = _output_folder(out)
-        files = yield from _write_views(folder, slide, amap, top_k, score=score, overwrite=overwrite)
-    return files
 
 
 def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:
@@ -319,40 +239,6 @@ def resolve_encoder(encoder: Encoder | str | os.PathLike[str] | None, card: Mode
     return encoder
 
 
-def _output_folder(out: str | os.PathLike[str]) -> Path:
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ExportError(f"Cannot make the folder {folder}: {err.strerror}. Choose another with --out.") from err
-    if not os.access(folder, os.W_OK):
-        raise ExportError(f"The folder {folder} is read-only. Choose another with --out.")
-    return folder
-
-
-def _write_results(folder: Path, slide: Slide, amap: AttentionMap, top_k: int, files: dict[str, Path]) -> Steps[None]:
-    yield Progress(STAGES[4], message="attention.h5")
-    amap.save(folder / "attention.h5")
-    files["attention.h5"] = folder / "attention.h5"
-    files |= yield from _write_views(folder, slide, amap, top_k, score=None, overwrite=True)
-
-
-def _write_views(
-    folder: Path, slide: Slide, amap: AttentionMap, top_k: int, *, score: str | None, overwrite: bool
-) -> Steps[dict[str, Path]]:
-    """Write what people take away of a map: QuPath file, picture, top patches."""
-    files = {}
-    patches = yield from export_patches(
-        slide, amap, folder / "patches", k=top_k, score=score, table=folder / "patches.csv", overwrite=overwrite
-    )
-    files["patches"], files["patches.csv"] = patches.folder, patches.table
-    yield Progress(STAGES[4], message="attention.geojson")
-    files["attention.geojson"] = write_map_geojson(folder / "attention.geojson", amap, score=score)
-    yield Progress(STAGES[4], message="heatmap.png")
-    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, score=score)
-    return files
-
-
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -362,42 +248,11 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
 
 
-def _write_run_json(path: Path, result: RunResult) -> Path:
-    """Write provenance and timings; strict JSON (no NaN), renamed into place."""
-    amap = result.map
-    record = {
-        "napari_mil": __version__,
-        "slide": asdict(result.slide),
-        "model": asdict(amap.model),
-        "encoder": asdict(amap.encoder),
-        "provenance": asdict(amap.provenance),
-        "prediction": {
-            "class_names": list(amap.prediction.class_names),
-            "probabilities": [float(p) for p in amap.prediction.probabilities],
-            "logits": [float(x) for x in amap.prediction.logits],
-        },
-        "tiles": {
-            "count": len(amap.grid),
-            "tile_px": amap.grid.tile_px,
-            "mpp": amap.grid.mpp,
-            "tile_l0_px": amap.grid.tile_l0,
-            "stride_l0_px": amap.grid.stride_l0,
-        },
-        "tissue_mm2": result.mask.area_mm2,
-        "seconds": dict(result.seconds),
-        "files": {name: str(file.name) for name, file in result.files.items()},
-    }
-    with replacing(path, ExportError) as partial:
-        partial.write_text(json.dumps(record, indent=2, default=str, allow_nan=False), encoding="utf-8")
-    return path
-
-
 __all__ = [
     "STAGES",
     "RunResult",
     "features_folder",
     "features_path",
-    "iter_export",
     "iter_run",
     "resolve_encoder",
     "resolve_model",

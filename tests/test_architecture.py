@@ -21,6 +21,7 @@ FLOORS = [
     {"maps"},
     {"annotations"},
     {"export"},
+    {"results"},
     {"pipeline"},
     {"cohort", "describe", "console"},
     {"_napari"},

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 import napari_mil as nm
-from napari_mil.errors import ExportError, ModelError
-from napari_mil.pipeline import RunResult, features_path, iter_export
+from napari_mil.errors import ExportError, FeaturesError, ModelError
+from napari_mil.pipeline import features_path
 from napari_mil.progress import finish
+from napari_mil.results import RunResult, iter_export
 
 FILES = {"features.h5", "attention.h5", "heatmap.png", "attention.geojson", "patches", "patches.csv", "run.json"}
 
@@ -55,7 +56,7 @@ def test_the_table_lists_the_highest_patches_at_their_places(done: tuple[Path, R
     with (out / "patches.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(int(r["y"]), int(r["x"])) for r in rows] == [tuple(rc) for rc in result.map.grid.l0_rc[order].tolist()]
-    np.testing.assert_allclose([float(r["score_raw"]) for r in rows], raw[order], rtol=1e-5)
+    np.testing.assert_allclose([float(r["score"]) for r in rows], raw[order], rtol=1e-5)
 
 
 def test_the_step_by_step_way_gives_the_same(
@@ -139,7 +140,7 @@ def test_a_missing_model_names_the_models_folder(small_slide: Path, own_folders:
 
 def test_an_output_folder_that_is_a_file_is_refused(small_slide: Path, untrained_model: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(ExportError, match="Choose another"):
+    with pytest.raises(ExportError, match="choose another folder"):
         nm.run(small_slide, model=untrained_model, out=tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -155,3 +156,51 @@ def test_feature_files_of_other_settings_have_other_names(small_slide: Path, own
         }
     assert len(names) == 3
     assert all(name.is_relative_to(own_folders) for name in names)
+
+
+def test_provenance_names_the_seed_of_training(small_slide: Path, tmp_path: Path) -> None:
+    from napari_mil.samples import DEMO_MODELS, sample_file
+
+    result = nm.run(small_slide, model=sample_file(DEMO_MODELS[0]), features_file=tmp_path / "f.h5", device="cpu")
+    assert result.map.provenance.seed == 0
+
+
+def test_a_foreign_file_among_the_patches_is_said_before_the_work(
+    small_slide: Path, untrained_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "patches").mkdir(parents=True)
+    (tmp_path / "out" / "patches" / "notes.txt").write_text("mine")
+    steps = nm.iter_run(small_slide, model=untrained_model, out=tmp_path / "out")
+    with pytest.raises(ExportError, match=r"notes\.txt"):
+        next(steps)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["patches"]
+
+
+def test_a_features_folder_that_cannot_be_made_is_said_in_words(
+    small_slide: Path, untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NAPARI_MIL_FEATURES", str(tmp_path / "file" / "features"))
+    with pytest.raises(FeaturesError, match="features"):
+        nm.run(small_slide, model=untrained_model, device="cpu")
+
+
+def test_qupath_tiles_begin_at_the_scanned_corner(done, small_slide: Path, tmp_path: Path, monkeypatch) -> None:
+    """As in MIRAX: the whole picture is larger than what was scanned, and QuPath shows the latter."""
+    from napari_mil.slides import Slide
+
+    out, result = done
+    monkeypatch.setattr(Slide, "bounds_origin_xy", (100.0, 40.0))
+    finish(iter_export(out / "attention.h5", small_slide, tmp_path / "x", top_k=1))
+    tiles = json.loads((tmp_path / "x" / "attention.geojson").read_text())["features"]
+    corners = {tuple(tile["geometry"]["coordinates"][0][0]) for tile in tiles}
+    assert corners == {(float(c) - 100, float(r) - 40) for r, c in result.map.grid.l0_rc}
+
+
+def test_hub_names_make_one_plain_file_name(small_slide: Path, own_folders: Path) -> None:
+    encoder = nm.load_encoder("colour-texture")
+    encoder.info = replace(encoder.info, name="timm:hf-hub:Owner/model")
+    with nm.open_slide(small_slide) as slide:
+        path = features_path(slide.ref, encoder, 64, 1.0)
+    assert path.parent == own_folders / "features"
+    assert ":" not in path.name

@@ -12,6 +12,9 @@ from ..errors import NapariMilError, SlideError
 if TYPE_CHECKING:
     import napari
 
+    from ..maps import AttentionMap
+    from ..slides import SlideRef
+
 PANEL = "Where did the model look?"
 
 
@@ -94,7 +97,7 @@ def build_viewer(
     from .layers import slide_layer_data
 
     opened = open_slide(slide, mpp=slide_mpp)
-    amap = _load_map(map_file, opened.ref.quickhash) if map_file is not None else None
+    amap = _load_map(map_file, opened.ref) if map_file is not None else None
     # Only now, so that a wrong file costs no window.
     import napari
     from qtpy.QtCore import QTimer
@@ -173,14 +176,15 @@ def outline_tissue() -> None:
     if slide is None:
         show_info("Open a slide first: drop a file on the window.")
         return
-    add(viewer, tissue_layer_data(find_tissue(slide), f"Tissue of {slide.path.stem}"))
+    add(viewer, tissue_layer_data(find_tissue(slide), f"Tissue of {slide.name}"))
 
 
-def _load_map(map_file: str | os.PathLike[str], quickhash: str) -> Any:
+def _load_map(map_file: str | os.PathLike[str], slide: SlideRef) -> AttentionMap:
     from ..maps import read_map
+    from ..results import same_slide
 
     amap = read_map(map_file)
-    if amap.slide.quickhash != quickhash:
+    if not same_slide(amap.slide, slide):
         raise SlideError(
             f"{Path(map_file).name} was made from another slide ({Path(amap.slide.path).name}). "
             "Give the slide that it belongs to."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +54,7 @@ def slide_layer_data(slide: Slide) -> LayerData:
     (data, attributes, "image")
         For a napari reader.
     """
-    name = slide.path.stem if slide.mpp is not None else f"{slide.path.stem} (no scale: shown in pixels)"
+    name = slide.name if slide.mpp is not None else f"{slide.name} (no scale: shown in pixels)"
     attributes = {
         "name": name,
         "multiscale": True,
@@ -98,7 +97,7 @@ def rescale_slide(layer: Layer, mpp: tuple[float, float]) -> None:
     layer.metadata[KEY]["mpp"] = mpp
     slide = slide_of(layer)
     if slide is not None:
-        layer.name = slide.path.stem
+        layer.name = slide.name
 
 
 def mpp_of(layer: Layer) -> tuple[float, float] | None:
@@ -207,8 +206,3 @@ def _closed(ring: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.vstack([ring, ring])
     middle = (ring[:1] + ring[1:2]) / 2
     return np.vstack([middle, ring[1:], ring[:1], middle])
-
-
-def file_stem(path: str | Path) -> str:
-    """Return a slide's file name without its ending, for layer names and files."""
-    return Path(path).stem

@@ -13,7 +13,8 @@ from napari.layers import Image, Layer
 from napari.utils.colormaps import Colormap, ensure_colormap
 
 from ..maps import SCALES_FOR_KIND, summarise, view_legend
-from .layers import KEY, file_stem, placement
+from ..slides import slide_name
+from .layers import KEY, placement
 from .settings import HeatmapSettings
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def overlay_layer_data(amap: AttentionMap) -> LayerData:
     place = placement(amap.slide.mpp)
     scale = place["scale"]
     attributes = {
-        "name": f"{amap.model.title or amap.model.pooling} on {file_stem(amap.slide.path)}",
+        "name": f"{amap.model.title or amap.model.pooling} on {slide_name(amap.slide.path)}",
         "scale": tuple(raster.l0_step * s for s in scale),
         "translate": tuple(o * s for o, s in zip(raster.l0_origin, scale, strict=True)),
         "units": place["units"],

@@ -103,7 +103,7 @@ def _features(
     left_top = np.round(amap.grid.l0_rc[:, ::-1] - np.asarray(offset_xy, np.float64), 2)
     edge = amap.grid.tile_l0
     rgb = colours(view)
-    raw_name = f"{KIND_TITLES[view.kind]} (raw)"
+    raw_name = KIND_TITLES[view.kind]
     shown_name = f"{KIND_TITLES[view.kind]} ({view.scale.name})"
     identity = f"{amap.slide.quickhash}/{amap.model.title or amap.model.pooling}/{view.score}/{view.class_index}"
     for tile in tiles:

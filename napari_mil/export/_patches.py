@@ -21,6 +21,7 @@ from ..files import cannot_write, replacing
 from ..maps import SCALES
 from ..maps import shown as shown_on
 from ..progress import Pacer, Steps
+from ..slides import slide_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,7 @@ COLUMNS = (
     "width",
     "x_um",
     "y_um",
-    "score_raw",
+    "score",
     "score_shown",
     "percentile",
     "contribution",
@@ -147,7 +148,7 @@ def export_patches(
     view = amap.view(score, scale, class_index)
     tiles = top_tiles(view.raw, k)
     size_px = amap.grid.tile_px if tile_px is None else tile_px
-    stem = re.sub(r"[^\w.-]+", "_", Path(amap.slide.path).stem)
+    stem = re.sub(r"[^\w.-]+", "_", slide_name(amap.slide.path))
     names = [_file_name(rank, stem, amap, view, int(tile)) for rank, tile in enumerate(tiles, start=1)]
     target = Path(out).absolute()
     csv_path = target / TABLE_NAME if table is None else Path(table).absolute()
@@ -226,7 +227,7 @@ def _write_table(path: Path, rows: list[tuple[str | int | float, ...]]) -> None:
 @contextmanager
 def _new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a hidden folder beside the target; put it in the target's place when the block succeeds, else remove it."""
-    _refuse_foreign(target, overwrite=overwrite)
+    check_patch_folder(target, overwrite=overwrite)
     partial: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -255,8 +256,21 @@ def _swap(new: Path, target: Path, old: Path) -> None:
         raise
 
 
-def _refuse_foreign(target: Path, *, overwrite: bool) -> None:
-    """Raise ExportError where exporting would destroy or mix with files that are there."""
+def check_patch_folder(target: Path, *, overwrite: bool) -> None:
+    """Raise ExportError where exporting patches would destroy or mix with files that are there.
+
+    Parameters
+    ----------
+    target : Path
+        The folder wanted; it need not exist.
+    overwrite : bool
+        Whether an earlier export may be replaced.
+
+    Raises
+    ------
+    ExportError
+        If it holds an earlier export without ``overwrite``, or anything else.
+    """
     if not target.exists():
         return
     if not target.is_dir():

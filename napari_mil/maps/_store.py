@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -62,12 +63,16 @@ def write_map(path: str | os.PathLike[str], amap: AttentionMap) -> None:
         "provenance": asdict(amap.provenance),
     }
     text = json.dumps(record, allow_nan=False)
-    with replacing(path, MapError) as partial, h5py.File(partial, "w") as file:
+    # In memory first: on a full disk HDF5 swallows a failed flush, or takes the process down with it.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
         file.attrs["napari_mil"] = text
         file["coords"] = amap.grid.l0_rc[:, ::-1]
         file["tissue_fraction"] = amap.grid.tissue_fraction
         for name, score in amap.scores.items():
             file[f"scores/{name}"] = score.raw
+    with replacing(path, MapError) as partial:
+        partial.write_bytes(buffer.getbuffer())
 
 
 def read_map(path: str | os.PathLike[str]) -> AttentionMap:
@@ -99,7 +104,7 @@ def read_map(path: str | os.PathLike[str]) -> AttentionMap:
         return _build(record, arrays, raw)
     except OSError as err:
         raise MapError(f"{file_path} is not a readable attention map: it is damaged or of another kind.") from err
-    except (KeyError, TypeError, ValueError) as err:
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
         raise MapError(
             f"The attention map {file_path} is incomplete ({err}). Run the model on the slide again."
         ) from err

@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelError
+from ..files import replacing
 from ._card import ModelCard
 from ._registry import MODEL_NAMES, empty_model
 
@@ -61,24 +61,11 @@ def save_model(path: str | os.PathLike[str], model: MILModel) -> None:
     """
     from safetensors.torch import save
 
-    path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = json.dumps({"format": _FORMAT, "card": asdict(model.card)}, sort_keys=True, allow_nan=False)
     data = save(tensors, {_KEY: metadata})
-    try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False) as part:
-            try:
-                part.write(data)
-                part.close()
-                os.chmod(part.name, 0o644)  # temporary files are private, a model is not
-                os.replace(part.name, path)
-            except BaseException:
-                os.unlink(part.name)
-                raise
-    except OSError as error:
-        raise ModelError(
-            f"Cannot write the model {path}: {error.strerror}. Choose a folder you may write to."
-        ) from error
+    with replacing(path, ModelError) as partial:
+        partial.write_bytes(data)
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:

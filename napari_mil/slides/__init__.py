@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
-    from ._open import SLIDE_EXTENSIONS as SLIDE_EXTENSIONS
+    from ._name import SLIDE_EXTENSIONS as SLIDE_EXTENSIONS
+    from ._name import slide_name as slide_name
     from ._open import can_open as can_open
     from ._open import open_slide as open_slide
     from ._pyramid import PyramidLevel as PyramidLevel
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "_open": ["SLIDE_EXTENSIONS", "can_open", "open_slide"],
+        "_name": ["SLIDE_EXTENSIONS", "slide_name"],
+        "_open": ["can_open", "open_slide"],
         "_pyramid": ["PyramidLevel"],
         "_ref": ["SlideRef"],
         "_resample": ["best_level", "read_scaled", "resize_area"],

@@ -8,25 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SlideError
+from ._name import SLIDE_EXTENSIONS
 
 if TYPE_CHECKING:
     from ._slide import Slide
-
-SLIDE_EXTENSIONS: tuple[str, ...] = (
-    ".svs",  # Aperio
-    ".tif",  # generic tiled, Aperio, Philips, Trestle, Ventana
-    ".tiff",  # Philips and generic tiled
-    ".dcm",  # DICOM WSI
-    ".ndpi",  # Hamamatsu
-    ".vms",  # Hamamatsu
-    ".vmu",  # Hamamatsu
-    ".scn",  # Leica
-    ".mrxs",  # MIRAX
-    ".svslide",  # Sakura
-    ".bif",  # Ventana
-    ".czi",  # Zeiss
-)
-"""Every file extension that OpenSlide 4 reads, in lower case."""
 
 _READS = "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM and tiled TIFF"
 
@@ -94,7 +79,8 @@ def open_slide(
         raise SlideError(f"{asked} cannot be read ({error.strerror}). Check that you may read it.") from error
     from ._slide import Slide
 
-    return Slide(found, mpp=scale, cache_bytes=cache_bytes)
+    # absolute, so that what is made from the slide can be traced from any folder
+    return Slide(found, path=asked.absolute(), mpp=scale, cache_bytes=cache_bytes)
 
 
 def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from ._cache import default_cache_bytes
 from ._colour import looks_ycbcr, may_be_ycbcr, ycbcr_to_rgb
 from ._handles import HandlePool
 from ._metadata import background_colour, objective_power, slide_hash, slide_mpp
+from ._name import slide_name
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
 from ._ref import SlideRef
 from ._resample import read_scaled
@@ -42,8 +44,10 @@ class Slide:
 
     Parameters
     ----------
-    path : pathlib.Path
+    file : pathlib.Path
         A file that OpenSlide recognises.
+    path : pathlib.Path
+        What was asked for: the same file, or the DICOM folder that it stands for.
     mpp : (float, float), optional
         Microns per level-0 pixel (y, x) in place of what the file says.
     cache_bytes : int, optional
@@ -52,7 +56,7 @@ class Slide:
     Attributes
     ----------
     path : pathlib.Path
-        The file; of a DICOM folder, the one that stands for the slide.
+        The file or DICOM folder, absolute.
     level_shapes : tuple of (int, int)
         (height, width) of each level, pixels of that level; level 0 is the finest.
     level_downsamples : tuple of float
@@ -78,9 +82,12 @@ class Slide:
         If the file cannot be opened.
     """
 
-    def __init__(self, path: Path, *, mpp: tuple[float, float] | None = None, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self, file: Path, *, path: Path, mpp: tuple[float, float] | None = None, cache_bytes: int | None = None
+    ) -> None:
         self.path = path
-        self._pool = HandlePool(path)
+        self._file = file
+        self._pool = HandlePool(file)
         handle = self._pool.take()
         self.level_shapes: tuple[tuple[int, int], ...] = tuple((h, w) for w, h in handle.level_dimensions)
         self.level_downsamples: tuple[float, ...] = tuple(handle.level_downsamples)
@@ -123,6 +130,23 @@ class Slide:
         return self.level_shapes[0]
 
     @property
+    def name(self) -> str:
+        """What the slide is called; see `slide_name`."""
+        return slide_name(self.path)
+
+    @property
+    def bounds_origin_xy(self) -> tuple[float, float]:
+        """Level-0 (x, y) of the corner of what was scanned (MIRAX and others); (0, 0) where the file states none.
+
+        QuPath shows only what was scanned, and its coordinates begin at this corner.
+        """
+        try:
+            x, y = (float(self.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+        except ValueError:
+            return 0.0, 0.0
+        return (x, y) if math.isfinite(x) and math.isfinite(y) else (0.0, 0.0)
+
+    @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
         return self._pool.closed
@@ -130,7 +154,7 @@ class Slide:
     @cached_property
     def quickhash(self) -> str:
         """What identifies the content; see `SlideRef`."""
-        return slide_hash(self.path, self.properties)
+        return slide_hash(self._file, self.properties)
 
     @property
     def ref(self) -> SlideRef:

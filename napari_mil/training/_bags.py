@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CohortError
-from ._cohort import slide_stem
+from ..slides import slide_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def load_bags(cohort: Cohort, folder: str | os.PathLike[str]) -> Bags:
     from ..features import read_features
 
     folder = Path(folder)
-    files = {slide: _feature_file(folder, slide_stem(slide)) for slide in cohort.slides}
+    files = {slide: _feature_file(folder, slide_name(slide)) for slide in cohort.slides}
     missing = [slide for slide, file in files.items() if file is None]
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import CohortError
+from ..slides import slide_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,18 +95,9 @@ def read_cohort(path: str | os.PathLike[str], *, class_names: Sequence[str] | No
     if "split" in table:
         table["split"] = table["split"].str.lower()
         _refuse(path, table.index[~table["split"].isin(_SPLITS)], "an unknown split", f"Use {', '.join(_SPLITS)}")
-    stems = table["slide"].map(slide_stem)
+    stems = table["slide"].map(slide_name)
     _refuse(path, table.index[stems.duplicated()], "a slide that was listed before", "List each slide once")
     return _checked(path, table, class_names)
-
-
-def slide_stem(slide: str) -> str:
-    """Return a slide's name without folder and extension; "TCGA-A1.5F2C" has no extension, so it stays whole."""
-    from ..slides import SLIDE_EXTENSIONS
-
-    name = Path(slide.replace("\\", "/")).name
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in {*SLIDE_EXTENSIONS, ".h5"} else name
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -118,14 +110,21 @@ def _read_table(path: Path) -> pd.DataFrame:
             dtype=str,
             keep_default_na=False,
             skip_blank_lines=False,
+            header=None,
             encoding="utf-8-sig",
         )
     except FileNotFoundError as error:
         raise CohortError(f"There is no cohort table {path}. Check the path.") from error
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise CohortError(f"{path} cannot be read as a table: {error}. Save it as CSV (UTF-8).") from error
-    table = table.rename(columns=lambda name: str(name).strip()).rename(columns=_plain_name).fillna("")
-    table = table.apply(lambda column: column.str.strip())
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    # Read as a row like all others: as a header, pandas would take a cell too many in every row for the row's name,
+    # and shift all columns by one.
+    names = [_plain_name(name) for name in table.iloc[0]]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise CohortError(f"{path.name} has the column {twice[0]!r} twice. Keep one of them.")
+    table = table.iloc[1:].set_axis(names, axis=1)
     table.index = pd.RangeIndex(2, len(table) + 2)  # as a spreadsheet counts
     filled: pd.DataFrame = table[(table != "").any(axis=1)]
     return filled
@@ -151,7 +150,7 @@ def _checked(path: Path, table: pd.DataFrame, class_names: Sequence[str] | None)
             f"{path.name} has the classes {', '.join(sorted(set(labels)))}, but {', '.join(names)} were asked for. "
             "Name each class of the table once."
         )
-    patients = tuple(table["patient"]) if "patient" in table else tuple(table["slide"].map(slide_stem))
+    patients = tuple(table["patient"]) if "patient" in table else tuple(table["slide"].map(slide_name))
     splits = tuple(table["split"]) if "split" in table else None
     if splits is not None:
         _check_splits(path, patients, labels, splits)

@@ -49,7 +49,9 @@ def final_training(job: Job, result: TrainingResult) -> dict[str, Any]:
 def _common_training(job: Job) -> dict[str, Any]:
     counts = {name: job.cohort.labels.count(name) for name in job.cohort.class_names}
     versions = {name: version(name) for name in ("napari-mil", "torch", "numpy", "scikit-learn")}
-    return {"slides_per_class": counts, "recipe": asdict(job.recipe), "device": job.device, "versions": versions}
+    recipe = asdict(job.recipe)
+    seed = recipe.pop("seed")
+    return {"slides_per_class": counts, "seed": seed, "recipe": recipe, "device": job.device, "versions": versions}
 
 
 def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def test_places_and_numbers_by_hand(scene, tmp_path):
     (ring,) = features[2]["geometry"]["coordinates"]
     assert ring == [[x, y], [x + 100.5, y], [x + 100.5, y + 100.5], [x, y + 100.5], [x, y]]
     measured = features[2]["properties"]["measurements"]
-    assert measured == {"Attention (raw)": pytest.approx(0.2), "Attention (rank)": pytest.approx(0.6)}
+    assert measured == {"Attention": pytest.approx(0.2), "Attention (rank)": pytest.approx(0.6)}
     assert features[2]["properties"]["color"] == colours(scene.amap.view())[2].tolist()
 
 
@@ -75,7 +75,7 @@ def test_offset_of_a_cropped_slide(scene, tmp_path):
 
 def test_threshold_score_and_class(scene, tmp_path):
     path = write_map_geojson(tmp_path / "a.geojson", scene.amap, score="contribution", class_index=1, threshold=1)
-    shown = [f["properties"]["measurements"]["Contribution to the prediction (raw)"] for f in load(path)["features"]]
+    shown = [f["properties"]["measurements"]["Contribution to the prediction"] for f in load(path)["features"]]
     assert shown == [1, 2]
     assert load(write_map_geojson(path, scene.amap, threshold=2))["features"] == []
 

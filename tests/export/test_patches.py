@@ -55,7 +55,7 @@ def test_table_by_hand(scene, tmp_path):
     assert (int(first["rank"]), int(first["x"]), int(first["y"])) == (1, x, y)
     assert float(first["width"]) == 100.5
     assert (float(first["x_um"]), float(first["y_um"])) == (x * 0.5, y * 0.5)
-    assert float(first["score_raw"]) == pytest.approx(0.4)
+    assert float(first["score"]) == pytest.approx(0.4)
     assert float(first["score_shown"]) == 1.0
     assert float(second["percentile"]) == 80.0
     assert [float(r["contribution"]) for r in (first, second)] == [-2, -1]
@@ -66,7 +66,7 @@ def test_table_by_hand(scene, tmp_path):
 def test_another_score_and_class_change_the_order(scene, tmp_path):
     got = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=1, score="contribution", class_index=1))
     (row,) = rows_of(got.table)
-    assert float(row["score_raw"]) == float(row["score_shown"]) == float(row["contribution"]) == 2
+    assert float(row["score"]) == float(row["score_shown"]) == float(row["contribution"]) == 2
     assert (int(row["y"]), int(row["x"])) == tuple(scene.amap.grid.l0_rc[4])
     with pytest.raises(MapError, match="no score"):
         finish(export_patches(scene.slide, scene.amap, tmp_path / "q", score="gone"))

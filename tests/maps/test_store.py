@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 
 import h5py
@@ -85,15 +88,25 @@ def test_no_folder_is_said_in_words(amap, tmp_path):
         amap.save(tmp_path / "nowhere" / "m.h5")
 
 
-def test_a_full_disk_is_said_in_words_and_leaves_the_old_file(amap, saved, monkeypatch):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+@pytest.mark.parametrize("room", [0, 1000, 5000])
+def test_a_full_disk_is_said_in_words_and_leaves_the_old_file(saved, room):
+    """In a process of its own, which must end by itself: on a full disk HDF5 is known to take it down."""
+    code = (
+        "import resource, signal, sys; from napari_mil.errors import MapError; from napari_mil.maps import read_map\n"
+        "amap = read_map(sys.argv[1])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try: amap.save(sys.argv[1])\n"
+        "except MapError as err: print(err)\n"
+    )
     before = saved.read_bytes()
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(h5py.File, "__setitem__", full)
-    with pytest.raises(MapError, match=r"No space left on device.*choose another folder"):
-        amap.save(saved)
+    assert len(before) > room
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(saved), str(room)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Cannot write .*choose another folder", done.stdout)
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == ["attention.h5"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_mil.errors import CohortError
+from napari_mil.slides import slide_name
 from napari_mil.training import read_cohort
-from napari_mil.training._cohort import slide_stem
 
 
 def test_columns_are_read_and_others_kept(table):
@@ -94,4 +94,18 @@ def test_missing_file_and_other_encodings_are_named(tmp_path):
     ],
 )
 def test_stem_of_a_slide(slide, stem):
-    assert slide_stem(slide) == stem
+    assert slide_name(slide) == stem
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("slide,label\na.svs,x,1\nb.svs,y,2\n", "cannot be read as a table.*line 2"),
+        ("slide,label\na.svs,x,\nb.svs,y,\n", "cannot be read as a table.*line 2"),
+        ("slide,label,label\na.svs,x,1\nb.svs,y,2\n", "column 'label' twice"),
+    ],
+)
+def test_rows_that_do_not_fit_the_header_are_refused_not_shifted(tmp_path, text, words):
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(CohortError, match=words):
+        read_cohort(tmp_path / "c.csv")

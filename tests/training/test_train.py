@@ -103,7 +103,7 @@ def test_summary_and_picture(trained):
     summary = json.loads((result.out / "summary.json").read_text(encoding="utf-8"))
     assert summary["auc_pooled"] == result.auc_pooled
     assert [fold["best_epoch"] for fold in summary["folds"]] == [fold.best_epoch for fold in result.folds]
-    assert summary["recipe"]["seed"] == 0
+    assert summary["seed"] == 0
     picture = np.asarray(Image.open(result.out / "roc.png").convert("RGB"))
     assert picture.shape == (720, 720, 3)
     accent = np.abs(picture.astype(int) - [0x1F, 0x6F, 0xB2]).max(axis=2) < 30

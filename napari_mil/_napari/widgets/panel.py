@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 from ...errors import NapariMilError
 from ...export import export_patches
 from ...maps import DISCLAIMER
+from ...slides import slide_name
 from ..layers import tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
 from ..viewers import show_scale_bar
@@ -25,8 +26,8 @@ from .run_tab import RunRequest, RunTab, progress_line
 if TYPE_CHECKING:
     import napari
 
-    from ...pipeline import RunResult
     from ...progress import Steps
+    from ...results import RunResult
 
 
 class MILPanel(QWidget):
@@ -86,7 +87,7 @@ class MILPanel(QWidget):
         self.heatmap_tab.set_busy(True)
         self._jobs.job = Job(
             _run_steps(request),
-            request.slide_path.stem,
+            slide_name(request.slide_path),
             on_progress=self.run_tab.show_progress,
             on_done=self._run_done,
             on_failed=self._run_failed,
@@ -169,7 +170,7 @@ class MILPanel(QWidget):
         layers = self._viewer.layers
         # the slide may have been removed in the very moment in which the run ended
         above = layers.index(self._job_layer) + 1 if self._job_layer in layers else len(layers)
-        title = f"Tissue of {Path(result.slide.path).stem}"
+        title = f"Tissue of {slide_name(result.slide.path)}"
         if title not in [layer.name for layer in layers]:
             layers.insert(above, Layer.create(*tissue_layer_data(result.mask, title)))
         layer: Layer = Layer.create(*overlay_layer_data(result.map))
@@ -236,7 +237,7 @@ def _export_steps(overlay: Overlay, k: int, folder: Path) -> Steps[Path]:
 
     amap, settings = overlay.map, overlay.settings
     stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H.%M.%S")
-    target = folder / f"{Path(amap.slide.path).stem} {settings.score} {stamp}"
+    target = folder / f"{slide_name(amap.slide.path)} {settings.score} {stamp}"
     with open_slide(amap.slide.path, mpp=amap.slide.mpp) as slide:
         done = yield from export_patches(
             slide, amap, target, k=k, score=settings.score, scale=settings.scale, class_index=settings.class_index

@@ -1,0 +1,244 @@
+"""What a run leaves: its result in memory, and the files that people take away."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .errors import ExportError
+from .export import check_patch_folder, export_patches, overlay_figure, write_map_geojson
+from .files import cannot_write, replacing
+from .maps import AttentionMap, read_map
+from .progress import Progress, Steps
+from .slides import SlideRef, open_slide
+
+if TYPE_CHECKING:
+    from .features import Features
+    from .slides import Slide
+    from .tiling import TissueMask
+
+WRITING = "Writing results"
+_VIEWS = ("patches.csv", "attention.geojson", "heatmap.png")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """What a run leaves in memory and on disk.
+
+    Parameters
+    ----------
+    slide : SlideRef
+        The slide.
+    mask : TissueMask
+        Where its tissue is.
+    features : Features
+        The bag.
+    map : AttentionMap
+        Raw scores and prediction.
+    files : mapping of str to Path
+        What was written, by name ("attention.h5"); empty without an output folder.
+    seconds : mapping of str to float
+        Wall time of each stage.
+    """
+
+    slide: SlideRef
+    mask: TissueMask
+    features: Features
+    map: AttentionMap
+    files: Mapping[str, Path]
+    seconds: Mapping[str, float]
+
+
+def iter_export(
+    map_file: str | os.PathLike[str],
+    slide_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    top_k: int = 50,
+    score: str | None = None,
+    overwrite: bool = False,
+) -> Steps[dict[str, Path]]:
+    """Write top patches, picture and QuPath file of a map made before, yielding Progress.
+
+    Parameters
+    ----------
+    map_file : path
+        An attention map.
+    slide_path : path
+        The slide that it was made from.
+    out : path
+        Folder for ``patches/``, ``patches.csv``, ``heatmap.png`` and ``attention.geojson``.
+    top_k : int
+        How many patches.
+    score : str or None
+        Which score; None takes the map's own.
+    overwrite : bool
+        Replace what is there.
+
+    Yields
+    ------
+    Progress
+        At most about ten a second.
+
+    Returns
+    -------
+    dict of str to Path
+        What was written, by name.
+
+    Raises
+    ------
+    NapariMilError
+        If the map belongs to another slide, or the folder cannot be written, in words.
+    """
+    amap = read_map(map_file)
+    with open_slide(slide_path, mpp=amap.slide.mpp) as slide:
+        if not same_slide(amap.slide, slide.ref):
+            raise ExportError(
+                f"{map_file} was made from another slide ({Path(amap.slide.path).name}), not from {slide_path}. "
+                "Give the slide that it belongs to."
+            )
+        folder = output_folder(out, _VIEWS, overwrite=overwrite)
+        files = yield from _write_views(folder, slide, amap, top_k, score=score, overwrite=overwrite)
+    return files
+
+
+def same_slide(made_from: SlideRef, slide: SlideRef) -> bool:
+    """Tell whether a result belongs to a slide: by quickhash, or by size where the result's file knows no hash.
+
+    Parameters
+    ----------
+    made_from : SlideRef
+        What the result says.
+    slide : SlideRef
+        The slide at hand.
+
+    Returns
+    -------
+    bool
+        Files of other tools (TRIDENT's) carry no hash; the size in pixels is all that can be compared then.
+    """
+    if made_from.quickhash and slide.quickhash:
+        return made_from.quickhash == slide.quickhash
+    return made_from.shape == slide.shape
+
+
+def output_folder(out: str | os.PathLike[str], names: Sequence[str] = (), *, overwrite: bool = True) -> Path:
+    """Make the folder of a run or an export, or say at once why it will not do.
+
+    Parameters
+    ----------
+    out : path
+        The folder.
+    names : sequence of str
+        Files that would be written beside ``patches/``.
+    overwrite : bool
+        Whether those that are there may be replaced.
+
+    Returns
+    -------
+    Path
+        The folder, which exists now.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be made or written, or holds what must not be replaced.
+    """
+    folder = Path(out)
+    check_patch_folder(folder / "patches", overwrite=overwrite)
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise ExportError(
+            f"The folder {folder} holds {there[0]} already. "
+            "Choose another folder, or allow overwriting (--overwrite on the command line)."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ExportError(cannot_write(folder, err)) from err
+    if not os.access(folder, os.W_OK):
+        raise ExportError(f"The folder {folder} is read-only. Choose another.")
+    return folder
+
+
+def write_results(folder: Path, slide: Slide, amap: AttentionMap, top_k: int) -> Steps[dict[str, Path]]:
+    """Write the map and all that people take away of it, replacing an earlier run's; yield Progress.
+
+    Parameters
+    ----------
+    folder : Path
+        From `output_folder`.
+    slide : Slide
+        The map's slide, open.
+    amap : AttentionMap
+        The map.
+    top_k : int
+        How many patches.
+
+    Yields
+    ------
+    Progress
+        At most about ten a second.
+
+    Returns
+    -------
+    dict of str to Path
+        What was written, by name.
+    """
+    yield Progress(WRITING, message="attention.h5")
+    amap.save(folder / "attention.h5")
+    views = yield from _write_views(folder, slide, amap, top_k, score=None, overwrite=True)
+    return {"attention.h5": folder / "attention.h5", **views}
+
+
+def _write_views(
+    folder: Path, slide: Slide, amap: AttentionMap, top_k: int, *, score: str | None, overwrite: bool
+) -> Steps[dict[str, Path]]:
+    """Write what people take away of a map: QuPath file, picture, top patches."""
+    files = {}
+    yield Progress(WRITING, message="attention.geojson")
+    files["attention.geojson"] = write_map_geojson(
+        folder / "attention.geojson", amap, score=score, offset_xy=slide.bounds_origin_xy
+    )
+    yield Progress(WRITING, message="heatmap.png")
+    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, score=score)
+    patches = yield from export_patches(
+        slide, amap, folder / "patches", k=top_k, score=score, table=folder / "patches.csv", overwrite=overwrite
+    )
+    files["patches"], files["patches.csv"] = folder / "patches", patches.table
+    return files
+
+
+def write_run_json(path: Path, result: RunResult) -> Path:
+    """Write provenance and timings; strict JSON (no NaN), renamed into place."""
+    amap = result.map
+    record = {
+        "napari_mil": __version__,
+        "slide": asdict(result.slide),
+        "model": asdict(amap.model),
+        "encoder": asdict(amap.encoder),
+        "provenance": asdict(amap.provenance),
+        "prediction": {
+            "class_names": list(amap.prediction.class_names),
+            "probabilities": [float(p) for p in amap.prediction.probabilities],
+            "logits": [float(x) for x in amap.prediction.logits],
+        },
+        "tiles": {
+            "count": len(amap.grid),
+            "tile_px": amap.grid.tile_px,
+            "mpp": amap.grid.mpp,
+            "tile_l0_px": amap.grid.tile_l0,
+            "stride_l0_px": amap.grid.stride_l0,
+        },
+        "tissue_mm2": result.mask.area_mm2,
+        "seconds": dict(result.seconds),
+        "files": {name: str(file.name) for name, file in result.files.items()},
+    }
+    with replacing(path, ExportError) as partial:
+        partial.write_text(json.dumps(record, indent=2, default=str, allow_nan=False), encoding="utf-8")
+    return path

@@ -1,0 +1,43 @@
+"""What a slide is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_mil.slides import open_slide, slide_name
+
+
+def test_a_dicom_folder_named_by_its_uid_keeps_its_whole_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "1.2.840.10008.1"
+    folder.mkdir()
+    assert slide_name(folder) == "1.2.840.10008.1"
+    monkeypatch.chdir(folder)
+    assert slide_name(".") == "1.2.840.10008.1"
+
+
+def test_a_dicom_folder_is_the_slide_that_was_asked_for(shared_data: Path) -> None:
+    folder = shared_data / "slides" / "cmu-1-dicom"
+    with open_slide(folder) as slide:
+        assert slide.path == folder
+        assert slide.name == "cmu-1-dicom"
+        assert slide.ref.path == str(folder)
+        with open_slide(slide.ref.path) as again:
+            assert again.quickhash == slide.quickhash
+
+
+def test_a_relative_path_is_remembered_whole(small_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small_slide.parent)
+    with open_slide(small_slide.name) as slide:
+        assert slide.ref.path == str(small_slide)
+
+
+@pytest.mark.parametrize(
+    ("stated", "origin"),
+    [({}, (0, 0)), ({"x": "120", "y": "40"}, (120, 40)), ({"x": "a"}, (0, 0)), ({"x": "inf"}, (0, 0))],
+)
+def test_corner_of_what_was_scanned(small_slide: Path, stated: dict[str, str], origin: tuple[float, float]) -> None:
+    with open_slide(small_slide) as slide:
+        slide.properties = {f"openslide.bounds-{axis}": value for axis, value in stated.items()}
+        assert slide.bounds_origin_xy == origin
