@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import SlideError
 from ..slides import best_level, resize_area
 from ._ahead import map_ahead
 
@@ -138,18 +139,23 @@ def iter_batches(
     count = 0
     read = partial(read_block, slide, grid)
     with closing(map_ahead(read, _remaining(blocks, skip), threads=threads, name="napari-mil-read")) as blocks_read:
-        for patches in blocks_read:
-            if patches is None:
-                yield None
-                continue
-            waiting.append(patches)
-            count += len(patches)
-            if count >= batch_size:
-                pool = np.concatenate(waiting)
-                whole = count - count % batch_size
-                for start in range(0, whole, batch_size):
-                    yield pool[start : start + batch_size]
-                waiting, count = [pool[whole:].copy()], count - whole
+        try:
+            for patches in blocks_read:
+                if patches is None:
+                    yield None
+                    continue
+                waiting.append(patches)
+                count += len(patches)
+                if count >= batch_size:
+                    pool = np.concatenate(waiting)
+                    whole = count - count % batch_size
+                    for start in range(0, whole, batch_size):
+                        yield pool[start : start + batch_size]
+                    waiting, count = [pool[whole:].copy()], count - whole
+        except SlideError:
+            if count:
+                yield np.concatenate(waiting)
+            raise
     if count:
         yield np.concatenate(waiting)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import EncoderError
+from ..errors import EncoderError, SlideError
 from ._ahead import map_ahead, usable_cores
 from ._encoder import Encoder
 
@@ -59,17 +59,33 @@ def iter_encoded(
     ------
     EncoderError
         Where the encoder fails, or memory does not suffice for a single patch.
+    SlideError
+        Where the source of the batches cannot be read; all batches before have been yielded.
     """
     spare = max(1, usable_cores() - 1)
     side_by_side = encoder.device.type == "cpu" and encoder.parameter_count < _LARGE
     workers, cores = (spare, 1) if side_by_side else (1, spare)
     begin = partial(torch.set_num_threads, cores)
     encode = _BatchEncoder(encoder, batch_size)
+    failures: list[SlideError] = []
+    source = _until_failure(batches, failures)
     with (
         _torch_threads_restored(),
-        closing(map_ahead(encode, batches, threads=workers, name="napari-mil-encode", begin=begin)) as rows,
+        closing(map_ahead(encode, source, threads=workers, name="napari-mil-encode", begin=begin)) as rows,
     ):
         yield from rows
+    if failures:  # only now, so that what was read before is encoded and kept
+        raise failures[0]
+
+
+def _until_failure(
+    batches: Iterable[NDArray[np.uint8] | None], failures: list[SlideError]
+) -> Generator[NDArray[np.uint8] | None, None, None]:
+    """Yield batches up to the place that cannot be read, and remember why it could not."""
+    try:
+        yield from batches
+    except SlideError as err:
+        failures.append(err)
 
 
 class _BatchEncoder:

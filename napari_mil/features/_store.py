@@ -7,8 +7,10 @@ the exact grid, encoder, slide and versions; ``tissue_fraction`` (N,) is ours to
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -48,6 +50,7 @@ def write_features(path: str | Path, features: Features) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _make_sure_of_room(temporary, features.values.nbytes + 64 * len(features) + 2**20)
         with h5py.File(temporary, "w") as file:
             _fill(file, features, path)
         with temporary.open("rb+") as written:
@@ -58,6 +61,15 @@ def write_features(path: str | Path, features: Features) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _make_sure_of_room(temporary: Path, size: int) -> None:
+    """Raise OSError where a file of a size has no room: a disk that fills under HDF5 takes the process down."""
+    with temporary.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(temporary.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_features(path: str | Path) -> Features:
@@ -90,7 +102,7 @@ def read_features(path: str | Path) -> Features:
             f"{path} cannot be read as a feature file ({_short(err)}); it may be damaged or cut short. "
             "Delete it and extract the features again."
         ) from err
-    except (KeyError, TypeError, ValueError) as err:
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
         raise FeaturesError(
             f"The feature file {path} contradicts itself or lacks something ({_short(err)}). "
             "Extract the features again."

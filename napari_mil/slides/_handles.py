@@ -62,7 +62,7 @@ class HandlePool:
             (x, y), (width, height) = l0_xy, size_xy
             raise SlideError(
                 f"{self._path} cannot be read at x={x}, y={y} (level {level}, {width} x {height} px: {error}). The "
-                "file is damaged there; copy it again from the scanner or leave that area out."
+                "file is damaged there; copy it again from the scanner."
             ) from error
         self.give_back(handle)
         return image

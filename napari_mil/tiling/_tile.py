@@ -87,7 +87,8 @@ def tile_grid(
     shape : (int, int)
         Level-0 (height, width) in pixels.
     slide_mpp : (float, float)
-        Microns per level-0 pixel, (y, x); tiles are square in level-0 pixels, by the mean of the two.
+        Microns per level-0 pixel, (y, x); tiles are square in level-0 pixels, by the geometric mean
+        of the two, so that their area is exact.
     mask : TissueMask
         Where tissue is.
     tile_px, mpp, stride_px, min_tissue
@@ -110,7 +111,7 @@ def tile_grid(
         raise ValueError(f"tile_px, mpp and stride_px must be positive, not {tile_px}, {mpp} and {stride_px}")
     if not 0 <= min_tissue <= 1:
         raise ValueError(f"min_tissue must be within 0 to 1, not {min_tissue}")
-    mean_mpp = (slide_mpp[0] + slide_mpp[1]) / 2
+    mean_mpp = math.sqrt(slide_mpp[0] * slide_mpp[1])
     if mpp * FINEST_RATIO < mean_mpp:
         raise TilingError(
             f"The slide was scanned at {mean_mpp:.3g} um per pixel, too coarse for patches at {mpp:g} um per pixel. "
@@ -125,14 +126,15 @@ def tile_grid(
         )
     if not mask.mask.any():
         raise TilingError(
-            "No tissue was found on the slide. Check that it is stained and not blank, or lower the tissue threshold."
+            "No tissue was found on the slide. Check that it is stained and not blank, and that its scale of "
+            f"{mean_mpp:.3g} um per pixel is right."
         )
     share = _tissue_share(mask, rows, cols, tile_l0)
     keep_r, keep_c = np.nonzero(share >= min_tissue)
     if len(keep_r) == 0:
         raise TilingError(
             f"No tile of {tile_px * mpp:g} um has {min_tissue:.0%} tissue (the best has {share.max():.0%}). "
-            "Ask for less tissue per tile, or for smaller tiles."
+            "Choose a model or an encoder with smaller tiles."
         )
     l0_rc = np.stack([rows[keep_r], cols[keep_c]], axis=1)
     return TileGrid(l0_rc, tile_l0, stride_l0, tile_px, mpp, share[keep_r, keep_c].astype(np.float32))

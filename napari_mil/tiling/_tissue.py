@@ -69,7 +69,7 @@ def find_tissue(
     mpp : float
         Microns per mask pixel, about: a stored level close by is used as it is.
     min_area_um2 : float
-        Smaller pieces are left out, square microns.
+        Smaller pieces are left out, square microns; at most a twentieth of the slide.
     max_hole_um2 : float
         Smaller holes are filled, square microns.
 
@@ -91,10 +91,13 @@ def find_tissue(
     l0_per_px = mpp / (sum(slide_mpp) / 2)
     # a stored level within a quarter of the wish spares the resampling of one four times its size
     near = [d for d in slide.level_downsamples if 0.8 <= d / l0_per_px <= 1.25]
-    rgb, l0_per_px_rc = slide.thumbnail(round(max(slide.shape) / (near[0] if near else l0_per_px)))
+    rgb, l0_per_px_rc = slide.thumbnail(max(1, round(max(slide.shape) / (near[0] if near else l0_per_px))))
     um_per_px = l0_per_px_rc[0] * slide_mpp[0], l0_per_px_rc[1] * slide_mpp[1]
     threshold = saturation_threshold(rgb)
-    mask = tissue_mask(rgb, um_per_px, threshold=threshold, min_area_um2=min_area_um2, max_hole_um2=max_hole_um2)
+    # on a small picture, a cut-out or a core, a piece that is large for it is no speck
+    area_um2 = slide.shape[0] * slide_mpp[0] * slide.shape[1] * slide_mpp[1]
+    smallest = min(min_area_um2, area_um2 / 20)
+    mask = tissue_mask(rgb, um_per_px, threshold=threshold, min_area_um2=smallest, max_hole_um2=max_hole_um2)
     return TissueMask(mask, l0_per_px_rc, slide.mpp, threshold)
 
 

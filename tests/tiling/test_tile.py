@@ -39,9 +39,9 @@ def test_a_stride_that_is_not_whole_does_not_drift():
     assert np.abs(rows - np.arange(len(rows)) * 256 * 0.5 / mpp).max() <= 0.5
 
 
-def test_pixels_that_are_not_square_share_their_mean():
+def test_pixels_that_are_not_square_share_their_geometric_mean():
     grid = tile_grid((2000, 2000), (0.2, 0.3), mask_over(np.ones((4, 4), bool), (2000, 2000)), tile_px=100, mpp=1)
-    assert grid.tile_l0 == pytest.approx(400)
+    assert grid.tile_l0 == pytest.approx(100 / math.sqrt(0.06))
 
 
 geometry = {
@@ -72,7 +72,12 @@ def test_full_tissue_gives_every_tile_that_fits(height, width, tile_px, stride_p
 
 
 @settings(deadline=None, max_examples=100)
-@given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.95), min_tissue=st.floats(0, 0.9), **geometry)
+@given(
+    seed=st.integers(0, 10_000),
+    share=st.floats(0.05, 0.95),
+    min_tissue=st.integers(0, 900).map(lambda k: k / 1000),
+    **geometry,
+)
 def test_tissue_share_is_exact(seed, share, min_tissue, height, width, tile_px, stride_px, mpp, slide_mpp):
     tile_l0, stride_l0 = tile_px * mpp / slide_mpp, stride_px * mpp / slide_mpp
     assume(tile_l0 <= min(height, width) and mpp * 2.2 >= slide_mpp and stride_l0 > 20)
@@ -90,14 +95,14 @@ def test_tissue_share_is_exact(seed, share, min_tissue, height, width, tile_px, 
         weight_r = overlap(r, tile_l0, 17, mask.l0_per_px[0])
         weight_c = overlap(c, tile_l0, 23, mask.l0_per_px[1])
         assert fraction == pytest.approx(weight_r @ mask.mask @ weight_c / tile_l0**2, abs=1e-5)
-    keep = every.tissue_fraction >= min_tissue
+    keep = every.tissue_fraction.astype(float) >= min_tissue + 1e-5
     if not keep.any():
         return
     some = tile_grid((height, width), (slide_mpp, slide_mpp), mask, min_tissue=min_tissue, **options)
     # tissue decides which tiles are kept, never where they lie
     assert {tuple(rc) for rc in some.l0_rc} <= {tuple(rc) for rc in every.l0_rc}
     assert (some.tissue_fraction >= min_tissue - 1e-6).all()
-    assert abs(len(some) - int(keep.sum())) <= int((np.abs(every.tissue_fraction - min_tissue) < 1e-5).sum())
+    assert abs(len(some) - int(keep.sum())) <= int((np.abs(every.tissue_fraction - min_tissue) < 3e-5).sum())
 
 
 @settings(deadline=None, max_examples=50)

@@ -1,0 +1,101 @@
+"""Faults that once got through: stale bags, damaged regions, full disks, malformed files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import napari_mil as nm
+from napari_mil.errors import FeaturesError, SlideError
+from napari_mil.features._partial import partial_path
+from napari_mil.slides import Slide
+
+
+def bag(slide: Slide, out: Path, **tiling: object) -> object:
+    encoder = nm.load_encoder("colour-texture")
+    grid = nm.tile(slide, nm.find_tissue(slide), tile_px=64, mpp=1.0, **tiling)
+    return nm.extract(slide, grid, encoder, device="cpu", out=out)
+
+
+def test_another_grid_is_never_answered_with_the_old_bag(small_slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.h5"
+    with nm.open_slide(small_slide) as slide:
+        first = bag(slide, out)
+        fewer = bag(slide, out, min_tissue=0.9)
+        denser = bag(slide, out, stride_px=48)
+    assert len(fewer) < len(first) < len(denser)
+    assert nm.read_features(out).grid.stride_l0 == denser.grid.stride_l0
+
+
+def test_what_lies_before_a_damaged_place_is_kept(
+    small_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "f.h5"
+    read = Slide.read
+
+    def damaged(self: Slide, level: int, row: int, col: int, height: int, width: int) -> np.ndarray:
+        if (row + height) * self.level_downsamples[level] > 700:
+            raise SlideError("cannot be read there")
+        return read(self, level, row, col, height, width)
+
+    with nm.open_slide(small_slide) as slide:
+        encoder = nm.load_encoder("colour-texture")
+        grid = nm.tile(slide, nm.find_tissue(slide), tile_px=64, mpp=1.0)
+        monkeypatch.setattr(Slide, "read", damaged)
+        with pytest.raises(SlideError, match="cannot be read there"):
+            nm.extract(slide, grid, encoder, device="cpu", out=out, block_px=64, batch_size=1000, threads=1)
+        assert partial_path(out).is_file()
+        monkeypatch.undo()
+        steps = nm.iter_extract(slide, grid, encoder, device="cpu", out=out, block_px=64)
+        first = next(steps)
+        steps.close()
+    sound = int((grid.l0_rc[:, 0] + 128 <= 600).sum())
+    assert sound > 0
+    assert first.done >= sound
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+@pytest.mark.parametrize("room", [4096, 40_000, 200_000])
+def test_no_room_for_the_finished_file_is_said_and_the_process_lives(
+    small_slide: Path, tmp_path: Path, room: int
+) -> None:
+    out = tmp_path / "f.h5"
+    with nm.open_slide(small_slide) as slide:
+        bag(slide, out)
+    code = (
+        "import resource, sys, napari_mil as nm; from napari_mil.errors import FeaturesError\n"
+        "features = nm.read_features(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try: nm.write_features(sys.argv[1], features)\n"
+        "except FeaturesError as err: print(err)\n"
+    )
+    before = out.read_bytes()
+    command = [sys.executable, "-c", code, str(out), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written" in done.stdout
+    assert out.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
+
+
+def test_malformed_files_are_said_in_words(small_slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.h5"
+    with nm.open_slide(small_slide) as slide:
+        bag(slide, out)
+    with h5py.File(out, "r+") as file:
+        record = json.loads(file.attrs["napari_mil"])
+        file.attrs["napari_mil"] = json.dumps({**record, "slide": {**record["slide"], "mpp": []}})
+    with pytest.raises(FeaturesError, match="contradicts itself"):
+        nm.read_features(out)
+    with h5py.File(out, "r+") as file:
+        coords = file["coords"][:, 0]
+        del file["coords"]
+        file["coords"] = coords
+    with pytest.raises(FeaturesError, match="contradicts itself"):
+        nm.read_features(out)
