@@ -5,6 +5,7 @@ Heavy rooms are imported inside the commands, so that ``--help`` answers at once
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -43,14 +44,25 @@ class Pooling(StrEnum):
     gated_attention = "gated-attention"
 
 
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number to compute with")
+    return value
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line for machines.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
 SlideMpp = Annotated[
-    float | None, typer.Option("--slide-mpp", min=0.01, help="Microns per pixel of the scan, where the file lacks it.")
+    float | None,
+    typer.Option(
+        "--slide-mpp", min=0.01, callback=_finite, help="Microns per pixel of the scan, where the file lacks it."
+    ),
 ]
 EncoderOption = Annotated[str | None, typer.Option(help="Encoder name or TorchScript file; by default the model's.")]
 TilePx = Annotated[int | None, typer.Option(min=8, help="Patch edge in pixels; by default the encoder's.")]
-Mpp = Annotated[float | None, typer.Option(min=0.01, help="Microns per patch pixel; by default the encoder's.")]
+Mpp = Annotated[
+    float | None, typer.Option(min=0.01, callback=_finite, help="Microns per patch pixel; by default the encoder's.")
+]
 SlidePath = Annotated[Path, typer.Argument(help="A whole-slide image (SVS, NDPI, MRXS, DICOM folder, TIFF, ...).")]
 
 
@@ -93,11 +105,17 @@ def view(
     slide: SlidePath,
     map_file: Annotated[Path | None, typer.Option("--map", help="An attention map made before.")] = None,
     slide_mpp: SlideMpp = None,
+    json_output: Json = False,
 ) -> None:
-    """Open a slide in napari with the MIL panel."""
+    """Open a slide in napari with the MIL panel; says what was shown when the window closes."""
     from ._napari.launch import view_slide
 
-    _finish(partial(view_slide, slide, map_file=map_file, slide_mpp=slide_mpp), False)
+    def work() -> None:
+        view_slide(slide, map_file=map_file, slide_mpp=slide_mpp)
+        record = {"slide": str(slide), "map": None if map_file is None else str(map_file)}
+        Console(json_output).result(record, f"Closed {slide}")
+
+    _finish(work, json_output)
 
 
 @app.command()
@@ -148,6 +166,7 @@ def extract(
     encoder_mpp: Mpp = None,
     device: DeviceOption = Device.auto,
     slide_mpp: SlideMpp = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace feature files made with other settings.")] = False,
     json_output: Json = False,
 ) -> None:
     """Turn slides into feature files (HDF5); an interrupted run goes on where it stopped."""
@@ -164,6 +183,7 @@ def extract(
                 mpp=encoder_mpp,
                 device=device.value,
                 slide_mpp=slide_mpp,
+                overwrite=overwrite,
             )
         )
         record = {"files": [asdict(item) for item in done]}
@@ -181,8 +201,8 @@ def train(
     folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training slides.")] = 100,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = 15,
-    lr: Annotated[float, typer.Option(min=1e-8, help="Learning rate.")] = 3e-4,
-    weight_decay: Annotated[float, typer.Option(min=0.0, help="Weight decay.")] = 1e-4,
+    lr: Annotated[float, typer.Option(min=1e-8, callback=_finite, help="Learning rate.")] = 3e-4,
+    weight_decay: Annotated[float, typer.Option(min=0.0, callback=_finite, help="Weight decay.")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Seed of folds, weights and order.")] = 0,
     title: Annotated[str, typer.Option(help="Name on the model's card.")] = "",
     task: Annotated[str, typer.Option(help="What it predicts, in a sentence, on the model's card.")] = "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import FeaturesError
-from .features import iter_extract, load_encoder
+from .features import EncoderInfo, iter_extract, load_encoder, read_features
 from .progress import Progress, Steps
 from .slides import open_slide, slide_name
 from .tiling import find_tissue, tile
@@ -42,6 +42,7 @@ def extract_slides(
     mpp: float | None = None,
     device: str = "auto",
     slide_mpp: float | None = None,
+    overwrite: bool = False,
 ) -> Steps[list[Extracted]]:
     """Extract features of slides one after the other, each into ``<out>/<slide name>.h5``.
 
@@ -63,6 +64,8 @@ def extract_slides(
         "auto", "cpu", "cuda" or "mps".
     slide_mpp : float or None
         Microns per level-0 pixel, for slides that do not state it.
+    overwrite : bool
+        Replace whole feature files that were made with another encoder or tile size.
 
     Yields
     ------
@@ -95,9 +98,23 @@ def extract_slides(
         with open_slide(path, mpp=slide_mpp) as slide:
             grid = tile(slide, find_tissue(slide), tile_px=coder.info.tile_px, mpp=coder.info.mpp)
             target = folder / f"{slide_name(path)}.h5"
+            if not overwrite:
+                _refuse_other_settings(target, coder.info)
             features = yield from iter_extract(slide, grid, coder, device=device, out=target)
         done.append(Extracted(str(path), str(target), len(features)))
     return done
+
+
+def _refuse_other_settings(target: Path, wanted: EncoderInfo) -> None:
+    """Raise FeaturesError where a whole feature file would be replaced by one made otherwise."""
+    if not target.is_file():
+        return
+    found = read_features(target).encoder
+    if found != wanted:
+        raise FeaturesError(
+            f"{target} holds features of {found.name}, {found.tile_px} px at {found.mpp:g} um/px, not of "
+            f"{wanted.name}, {wanted.tile_px} px at {wanted.mpp:g} um/px. Choose another folder, or allow overwriting (--overwrite)."
+        )
 
 
 def _refuse_same_names(paths: Sequence[Path]) -> None:

@@ -57,7 +57,7 @@ class Console:
         text : str
             The same for people.
         """
-        print(json.dumps(record, default=str, allow_nan=False) if self.json_output else text)
+        print(json.dumps(record, default=str, allow_nan=False) if self.json_output else text, flush=True)
 
     def fail(self, message: str, code: int) -> int:
         """Print a mistake in one line and return the exit status."""
@@ -119,8 +119,11 @@ def guarded(work: Any, json_output: bool) -> int:
     except NapariMilError as err:
         return console.fail(str(err), 1)
     except KeyboardInterrupt:
-        return console.fail("Stopped. What was extracted is kept; the same command goes on from there.", 130)
+        kept = "Features extracted so far are kept: the same command goes on from there. Nothing else is half-written."
+        return console.fail(f"Stopped. {kept}", 130)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as err:
+        return console.fail(f"The system refused: {err}. Check paths, rights and free space.", 1)
     return 0

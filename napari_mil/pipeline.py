@@ -158,6 +158,7 @@ def iter_run(
         target = Path(features_file) if features_file is not None else None
         if target is None:
             target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp)
+        yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
         with _timed(seconds, STAGES[2]):
             features = yield from iter_extract(slide, grid, coder, device=device, out=target)
         yield Progress(STAGES[3], message=f"{len(features):,} patches")

@@ -207,10 +207,10 @@ def _write_views(
     )
     yield Progress(WRITING, message="heatmap.png")
     files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, score=score)
-    patches = yield from export_patches(
+    yield from export_patches(
         slide, amap, folder / "patches", k=top_k, score=score, table=folder / "patches.csv", overwrite=overwrite
     )
-    files["patches"], files["patches.csv"] = folder / "patches", patches.table
+    files["patches"], files["patches.csv"] = folder / "patches", folder / "patches.csv"
     return files
 
 

@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 
+BAD_NUMBERS = [
+    ["run", "a", "--model", "m", "--out", "o", "--slide-mpp", "inf"],
+    ["extract", "a", "--out", "o", "--encoder-mpp", "nan"],
+    ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
+]
 COMMAND = [sys.executable, "-m", "napari_mil.cli"]
 
 
@@ -65,6 +70,10 @@ def test_export_and_extract_and_train(ran: tuple[Path, dict], small_slide: Path,
     assert "--overwrite" in again.stderr
     got = record(call("extract", small_slide, "--out", tmp_path / "f", "--json"))
     assert got["files"][0]["patches"] == said["patches"]
+    other = call("extract", small_slide, "--out", tmp_path / "f", "--tile-px", "32")
+    assert other.returncode == 1
+    assert "--overwrite" in other.stderr
+    assert record(call("info", got["files"][0]["file"], "--json"))["tile_px"] == 64
 
 
 def test_train_on_extracted_features(small_cohort: Path, tmp_path: Path) -> None:
@@ -122,7 +131,9 @@ def test_a_mistake_is_one_line_and_status_1(args: list[str], words: str, tmp_pat
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
 
 
-@pytest.mark.parametrize("args", [["run"], ["nonsense"], ["extract", "a.svs"], ["run", "a", "--top-k", "0"]])
+@pytest.mark.parametrize(
+    "args", [["run"], ["nonsense"], ["extract", "a.svs"], ["run", "a", "--top-k", "0"], *BAD_NUMBERS]
+)
 def test_bad_use_is_status_2(args: list[str]) -> None:
     assert call(*args).returncode == 2
 

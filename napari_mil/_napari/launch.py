@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import napari
 
     from ..maps import AttentionMap
+    from ..progress import Steps
     from ..slides import SlideRef
 
 PANEL = "Where did the model look?"
@@ -57,9 +58,9 @@ def view_slide(
         raise NapariMilError(
             "There is no display to open a window on. On a server, run the slide without one: napari-mil run --help."
         )
+    build_viewer(slide, map_file=map_file, slide_mpp=slide_mpp)
     import napari
 
-    build_viewer(slide, map_file=map_file, slide_mpp=slide_mpp)
     napari.run()
 
 
@@ -99,8 +100,11 @@ def build_viewer(
     opened = open_slide(slide, mpp=slide_mpp)
     amap = _load_map(map_file, opened.ref) if map_file is not None else None
     # Only now, so that a wrong file costs no window.
-    import napari
-    from qtpy.QtCore import QTimer
+    try:
+        import napari
+        from qtpy.QtCore import QTimer
+    except ImportError as err:  # qtpy's own errors are ImportErrors too
+        raise NapariMilError("The window needs Qt, which is not installed. Run: pip install 'napari[all]'") from err
 
     viewer = napari.Viewer(title=f"napari-mil: {opened.path.name}", **viewer_options)
     add(viewer, slide_layer_data(opened))
@@ -161,22 +165,40 @@ def open_panel() -> None:
 
 
 def outline_tissue() -> None:
-    """Outline the tissue of the active slide (menu entry)."""
+    """Outline the tissue of the active slide, in the background (menu entry)."""
     import napari
-    from napari.utils.notifications import show_info
+    from napari.utils.notifications import show_error, show_info
 
-    from ..tiling import find_tissue
-    from .layers import slide_of, tissue_layer_data
+    from .layers import mpp_of, slide_of
+    from .worker import Job
 
     viewer = napari.current_viewer()
     if viewer is None:
         return
     candidates = [viewer.layers.selection.active, *viewer.layers]
-    slide = next((s for s in map(slide_of, candidates) if s is not None), None)
-    if slide is None:
+    layer = next((one for one in candidates if slide_of(one) is not None), None)
+    if layer is None:
         show_info("Open a slide first: drop a file on the window.")
         return
-    add(viewer, tissue_layer_data(find_tissue(slide), f"Tissue of {slide.name}"))
+    Job(
+        _outline_steps(slide_of(layer).path, mpp_of(layer)),  # type: ignore[union-attr]
+        "Tissue",
+        on_progress=lambda _: None,
+        on_done=lambda layer_data: add(viewer, layer_data),
+        on_failed=lambda error: show_error(str(error)),
+        on_cancelled=lambda: None,
+    )
+
+
+def _outline_steps(path: Path, mpp: tuple[float, float] | None) -> Steps[Any]:
+    from ..progress import Progress
+    from ..slides import open_slide
+    from ..tiling import find_tissue
+    from .layers import tissue_layer_data
+
+    yield Progress("Finding tissue")
+    with open_slide(path, mpp=mpp) as slide:
+        return tissue_layer_data(find_tissue(slide), slide.ref)
 
 
 def _load_map(map_file: str | os.PathLike[str], slide: SlideRef) -> AttentionMap:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..slides import slide_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..annotations import Annotation
-    from ..slides import Slide
+    from ..slides import Slide, SlideRef
     from ..tiling import TissueMask
     from .reader import LayerData
 
@@ -118,15 +120,34 @@ def mpp_of(layer: Layer) -> tuple[float, float] | None:
     return own or (slide.mpp if slide is not None else None)
 
 
-def tissue_layer_data(mask: TissueMask, name: str) -> LayerData:
+def made_from(layer: Layer) -> tuple[str, tuple[float, float] | None] | None:
+    """Return from which slide, and at which scale, a map or a tissue outline was made; None for any other layer.
+
+    Parameters
+    ----------
+    layer : napari layer
+        Any layer.
+
+    Returns
+    -------
+    (str, (float, float) or None) or None
+        Quickhash, and microns per level-0 pixel, (y, x).
+    """
+    known = layer.metadata.get(KEY, {})
+    if "map" in known:
+        return known["map"].slide.quickhash, known["map"].slide.mpp
+    return (known["tissue_of"], known["mpp"]) if "tissue_of" in known else None
+
+
+def tissue_layer_data(mask: TissueMask, slide: SlideRef) -> LayerData:
     """Return layer data of the outline of the tissue.
 
     Parameters
     ----------
     mask : TissueMask
         Where tissue is.
-    name : str
-        The layer's name.
+    slide : SlideRef
+        Whose tissue.
 
     Returns
     -------
@@ -136,8 +157,11 @@ def tissue_layer_data(mask: TissueMask, name: str) -> LayerData:
     from ..tiling import outlines
 
     extent = max(np.multiply(mask.mask.shape, mask.l0_per_px))
+    known = {KEY: {"tissue_of": slide.quickhash, "mpp": mask.mpp}}
     # Lines live in the slide's pixels: wide enough to show at overview, thin enough not to hide cells up close.
-    return _lines(outlines(mask), name, width=max(2.0, extent / 800), colour="#1f6f3f", mpp=mask.mpp)
+    name, width = f"Tissue of {slide_name(slide.path)}", max(2.0, extent / 800)
+    data, attributes, kind = _lines(outlines(mask), name, width=width, colour="#1f6f3f", mpp=mask.mpp)
+    return data, {**attributes, "metadata": known}, kind
 
 
 def annotation_layer_data(

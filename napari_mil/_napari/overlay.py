@@ -6,6 +6,8 @@ does them, nothing is computed again.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +81,9 @@ class Overlay:
 
     def summary(self) -> ThresholdSummary:
         """Return what lies at or above the threshold."""
-        return summarise(self.view, self.map.grid, self.settings.threshold)
+        # at the scale's lower end nothing is hidden, also not what lies below it
+        everything = self.settings.threshold <= self.limits[0]
+        return summarise(self.view, self.map.grid, -math.inf if everything else self.settings.threshold)
 
     def legend(self) -> str:
         """Return the words beside the map: model, score, class, scale, threshold, number of patches."""
@@ -123,11 +127,16 @@ def overlay_of(layer: Layer | None) -> Overlay | None:
     """
     if not isinstance(layer, Image) or "map" not in layer.metadata.get(KEY, {}):
         return None
+    layer = getattr(layer, "__wrapped__", layer)  # napari hands its layers to widgets behind a proxy
     known = layer.metadata[KEY]
-    if "overlay" not in known:
-        known["overlay"] = Overlay(layer)
-    overlay: Overlay = known["overlay"]
-    return overlay
+    overlay: Overlay | None = known.get("overlay")
+    if overlay is not None and overlay.layer is layer:
+        return overlay
+    if overlay is not None:  # a duplicated layer shares its original's metadata, and must not drive it
+        known = layer.metadata[KEY] = {**known, "settings": replace(overlay.settings)}
+    known["overlay"] = Overlay(layer)
+    made: Overlay = known["overlay"]
+    return made
 
 
 def overlay_layer_data(amap: AttentionMap) -> LayerData:

@@ -79,8 +79,9 @@ class Job:
     ) -> None:
         self._title = title
         self._on_progress, self._on_done, self._on_failed = on_progress, on_done, on_failed
+        self._on_cancelled = on_cancelled
         self._report: Callable[[], None] = on_cancelled
-        self._silent = False
+        self._silent = self._counting = False
         self._bar = activity_progress(total=0, desc=title, leave=False)
         self._worker = StepsWorker(steps)
         self._worker.yielded.connect(self._step)
@@ -91,8 +92,15 @@ class Job:
         self._worker.start()
 
     def cancel(self) -> None:
-        """Ask the work to stop at its next step; `on_cancelled` follows."""
+        """Stop the work at its next step; `on_cancelled` follows.
+
+        Before the work counts anything it holds nothing either: it is let go of at once and ends by itself, so that
+        nobody waits for a library to load.
+        """
         self._worker.quit()
+        if not self._counting and not self._silent:
+            self._silent = True
+            self._on_cancelled()
 
     def abandon(self) -> None:
         """Stop the work and forget it: the window it reported to is closing."""
@@ -103,9 +111,10 @@ class Job:
         if self._silent:
             return
         # The panel first: napari's bar lets Qt work meanwhile, and the window may be gone afterwards.
+        self._counting = self._counting or step.total > 0
         self._on_progress(step)
         self._bar.total = step.total
-        self._bar.set_description(f"{self._title}: {step.stage}")
+        self._bar.set_description(self._title)
         if step.total:
             self._bar.update(step.done - self._bar.n)
 

@@ -35,8 +35,8 @@ class EncoderEntry:
     reason : str
         Why not, in one sentence with the remedy; empty where usable.
     info : EncoderInfo or None
-        What is remembered of it, its file unread: ``dim`` 0 and ``weights_hash`` "" where not remembered. None where
-        its patches are unknown.
+        What is remembered of it, its file unread: ``dim``, ``tile_px``, ``mpp`` 0 and ``weights_hash`` "" where not
+        remembered. None where its note is damaged.
     """
 
     name: str
@@ -118,8 +118,9 @@ def _entry(path: Path) -> EncoderEntry:
     except EncoderError as err:
         return EncoderEntry(str(path), encoder_name(path), False, str(err), None)
     if note is None:
-        reason = "Its patch size is not known yet. Load it once with --tile-px and --encoder-mpp."
-        return EncoderEntry(str(path), encoder_name(path), False, reason, None)
+        reason = "It is not known for which patches it was trained. Choose a model that was trained with it first."
+        unknown = EncoderInfo(encoder_name(path), version="", weights_hash="", dim=0, tile_px=0, mpp=0.0)
+        return EncoderEntry(str(path), encoder_name(path), False, reason, unknown)
     title = str(note.get("title") or encoder_name(path))
     info = EncoderInfo(
         name=str(note.get("name") or encoder_name(path)),

@@ -301,3 +301,105 @@ def _slow_encoder(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[int]:
     monkeypatch.setattr(Encoder, "__call__", slowly)
     monkeypatch.setattr(pipeline, "iter_extract", lambda *a, **k: real(*a, **{**k, "batch_size": 8}))
     return calls
+
+
+def test_a_second_map_hides_the_first(open_window, run_panel, small_slide: Path) -> None:
+    viewer, panel = open_window(small_slide)
+    run_panel(panel)
+    run_panel(panel)
+    first, second = overlays(viewer)
+    shown = [one for one in (first, second) if one.layer.visible]
+    assert shown == [panel.heatmap_tab.overlay]
+    other = second if shown == [first] else first
+    panel.heatmap_tab.choose_map(other.layer)
+    assert [one.layer.visible for one in (shown[0], other)] == [False, True]
+    assert len([layer for layer in viewer.layers if layer.name.startswith("Tissue of")]) == 1
+
+
+def test_correcting_the_scale_takes_away_what_lay_elsewhere(open_window, run_panel, shared_data: Path) -> None:
+    viewer, panel = open_window(shared_data / "slides" / "tcga-jp2k-no-mpp.svs")
+    for mpp in (0.25, 0.5):
+        panel.run_tab.mpp.setValue(mpp)
+        panel.run_tab.mpp.editingFinished.emit()
+        assert len(viewer.layers) == 1
+        assert "no scale" not in panel.run_tab.slide.currentText()
+        run_panel(panel)
+        [overlay] = overlays(viewer)
+        assert overlay.map.slide.mpp == (mpp, mpp)
+        [outline] = [layer for layer in viewer.layers if layer.name.startswith("Tissue of")]
+        assert tuple(outline.scale) == (mpp, mpp)
+
+
+def test_cancel_right_after_run_answers_at_once(
+    open_window, run_panel, small_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer, panel = open_window(small_slide)
+    panel.run_tab.run.click()
+    panel.run_tab.cancel.click()
+    assert not panel.running
+    assert "Cancelled" in panel.run_tab.status.text()
+    run_panel(panel)
+    assert len(overlays(viewer)) == 1
+
+
+def test_closing_the_panel_ends_its_run_and_takes_its_legend_along(
+    open_window, run_panel, qtbot, small_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mil._napari.launch import show_panel
+
+    viewer, panel = open_window(small_slide)
+    run_panel(panel)
+    assert panel.legend.isVisible()
+    legend = panel.legend
+    gone: list[bool] = []
+    legend.destroyed.connect(lambda: gone.append(True))
+    _slow_encoder(monkeypatch, seconds=0.1)
+    viewer.window.remove_dock_widget(panel)
+    qtbot.waitUntil(lambda: bool(gone), timeout=10_000)
+    assert not panel.running
+    again = show_panel(viewer)
+    assert again is not panel
+    assert again.heatmap_tab.overlay is overlays(viewer)[0]
+
+
+def test_at_the_lower_end_of_a_scale_everything_is_counted(open_window, run_panel, small_slide: Path) -> None:
+    viewer, panel = open_window(small_slide)
+    run_panel(panel)
+    [overlay] = overlays(viewer)
+    panel.heatmap_tab.scale.choose("ratio")
+    panel.heatmap_tab.threshold.setValue(0)
+    n = len(overlay.map)
+    assert f"All shown: <b>{n:,}</b> of {n:,} patches" in panel.heatmap_tab.above.text()
+
+
+def test_a_duplicated_map_has_settings_of_its_own(open_window, run_panel, small_slide: Path) -> None:
+    viewer, panel = open_window(small_slide)
+    run_panel(panel)
+    [overlay] = overlays(viewer)
+    from napari.layers import Image
+
+    copy = Image.create(*overlay.layer.as_layer_data_tuple())
+    twin = overlay_of(copy)
+    assert twin is not overlay
+    twin.settings.threshold = 0.9
+    assert overlay.settings.threshold == 0.0
+    assert copy.contrast_limits[0] == pytest.approx(0.9, abs=1e-3)
+
+
+def test_an_encoder_whose_tiles_only_the_model_knows_can_be_run(
+    open_window, small_slide: Path, own_folders: Path, shared_data: Path
+) -> None:
+    from dataclasses import replace
+
+    from napari_mil.models import create_model, save_model
+
+    shutil.copy(shared_data / "weights" / "idc_cnn.torchscript.pt", own_folders / "models")
+    model = create_model("attention", in_features=256, seed=0)
+    model.card = replace(model.card, title="IDC", encoder="idc_cnn", tile_px=50, mpp=4.0)
+    save_model(own_folders / "models" / "idc.safetensors", model)
+    _, panel = open_window(small_slide)
+    panel.run_tab.model.choose(own_folders / "models" / "idc.safetensors")
+    assert panel.run_tab.encoder.current.label == "idc_cnn"
+    (own_folders / "models" / "idc_cnn.torchscript.pt").unlink()
+    panel.run_tab.add_model(own_folders / "models" / "idc.safetensors")
+    assert "needs the encoder idc_cnn" in panel.run_tab.status.text()

@@ -122,5 +122,7 @@ def _encoder_choice(entry: EncoderEntry, card: ModelCard | None) -> Choice:
         dim=info.dim or card.in_features,
         weights_hash=info.weights_hash or card.encoder_hash,
     )
+    if not (info.tile_px and info.mpp):
+        return Choice(entry.title, entry.name, "", entry.reason)
     patches = f"Patches of {info.tile_px * info.mpp:g} µm"
     return Choice(entry.title, entry.name, patches, check_fit(card, info) or "")

@@ -46,14 +46,17 @@ class HeatmapTab(QWidget):
     """
 
     export_clicked = Signal(object, int, object)
+    cancel_clicked = Signal()
     shown_changed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._overlay: Overlay | None = None
+        self._busy = False
         self._build()
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
             event.connect(self.refresh_maps)
         viewer.layers.selection.events.active.connect(self._follow_active)
         self.refresh_maps()
@@ -65,7 +68,8 @@ class HeatmapTab(QWidget):
 
     def disconnect_viewer(self) -> None:
         """Stop following the viewer and the map; the widget is going away."""
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
             event.disconnect(self.refresh_maps)
         self._viewer.layers.selection.events.active.disconnect(self._follow_active)
         self._let_go()
@@ -82,9 +86,11 @@ class HeatmapTab(QWidget):
         """Control the map that a layer shows."""
         self.map.choose(layer)
 
-    def set_busy(self, busy: bool) -> None:
-        """Allow no second export while one is going."""
+    def set_busy(self, busy: bool, *, can_cancel: bool = False) -> None:
+        """Allow no export while other work is going; offer to cancel it where it is an export."""
+        self._busy = busy
         self.export.setEnabled(not busy and self._overlay is not None)
+        self.cancel.setVisible(busy and can_cancel)
 
     def say(self, line: str) -> None:
         """Write one line below the export button."""
@@ -145,6 +151,10 @@ class HeatmapTab(QWidget):
         row = QHBoxLayout(group)
         row.addWidget(self.k)
         row.addWidget(self.export, 1)
+        self.cancel = QPushButton("Cancel", group)
+        self.cancel.setVisible(False)
+        row.addWidget(self.cancel)
+        self.cancel.clicked.connect(self.cancel_clicked)
         self.export.clicked.connect(self._pick_export)
         return group
 
@@ -156,7 +166,7 @@ class HeatmapTab(QWidget):
         self._let_go()
         self._overlay = overlay
         for widget in (self.score, self.klass, self.scale, self.threshold, self.opacity, self.export, self.visible_box):
-            widget.setEnabled(overlay is not None)
+            widget.setEnabled(overlay is not None and not (self._busy and widget is self.export))
         if overlay is None:
             for box in (self.score, self.klass, self.scale):
                 box.set_choices([])
@@ -168,8 +178,16 @@ class HeatmapTab(QWidget):
             return
         overlay.settings.events.connect(self._follow_settings)
         overlay.layer.events.visible.connect(self._follow_visible)
+        self._show_alone(overlay)
         self._fill()
         self._follow_visible()
+
+    def _show_alone(self, overlay: Overlay) -> None:
+        """Show the chosen map and hide the slide's others: one through another, neither's colours would be true."""
+        for layer in self._viewer.layers:
+            other = overlay_of(layer)
+            if other is not None and other.map.slide.quickhash == overlay.map.slide.quickhash:
+                layer.visible = other is overlay
 
     def _let_go(self) -> None:
         if self._overlay is not None:

@@ -14,8 +14,9 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 from ...errors import NapariMilError
 from ...export import export_patches
 from ...maps import DISCLAIMER
+from ...progress import Progress
 from ...slides import slide_name
-from ..layers import tissue_layer_data
+from ..layers import KEY, made_from, tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ...progress import Steps
     from ...results import RunResult
+    from ..reader import LayerData
 
 
 class MILPanel(QWidget):
@@ -59,6 +61,7 @@ class MILPanel(QWidget):
         self.run_tab.run_clicked.connect(self.start_run)
         self.run_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.export_clicked.connect(self.start_export)
+        self.heatmap_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.shown_changed.connect(self._show_legend)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
         self._window: QWidget | None = None
@@ -109,15 +112,15 @@ class MILPanel(QWidget):
         if self._jobs.job is not None:
             show_info("Wait until the present run has ended, or cancel it.")
             return
-        self.heatmap_tab.set_busy(True)
-        self.run_tab.show_running()
+        self.heatmap_tab.set_busy(True, can_cancel=True)
+        self.run_tab.set_waiting(True)
         self._jobs.job = Job(
             _export_steps(overlay, k, folder),
             "Top patches",
             on_progress=lambda step: self.heatmap_tab.say(progress_line(step)),
             on_done=self._export_done,
-            on_failed=self._run_failed,
-            on_cancelled=self._run_cancelled,
+            on_failed=self._export_failed,
+            on_cancelled=self._export_cancelled,
         )
 
     def cancel(self) -> None:
@@ -132,7 +135,9 @@ class MILPanel(QWidget):
         if self._viewer is not None:
             self.run_tab.disconnect_viewer()
             self.heatmap_tab.disconnect_viewer()
-            self._show_legend(None)
+            if self.legend is not None:
+                self.legend.deleteLater()
+                self.legend = None
             self._viewer.layers.events.removed.disconnect(self._layer_removed)
             self._viewer = None
 
@@ -152,56 +157,64 @@ class MILPanel(QWidget):
             QTimer.singleShot(0, self._release_if_closed)
         return False
 
+    def event(self, event: QEvent) -> bool:
+        """End a run when the panel is closed: napari takes it out of its dock, and tells it no more than that."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
+            self.release()
+        return bool(super().event(event))
+
     def closeEvent(self, event: QEvent) -> None:
         """End a run when the panel itself is closed for good."""
         self.release()
         super().closeEvent(event)
 
-    def _run_done(self, result: RunResult) -> None:
-        layer = self._add_result(result)
+    def _run_done(self, done: tuple[RunResult, LayerData]) -> None:
+        result, outline = done
+        layer = self._add_result(result, outline)
         self._ended()
         seconds = sum(result.seconds.values())
         self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s")
         self.heatmap_tab.choose_map(layer)
         self.tabs.setCurrentWidget(self.heatmap_tab)
 
-    def _add_result(self, result: RunResult) -> Layer:
-        """Add tissue outline and overlay just above the slide, so that what people drew stays on top."""
+    def _add_result(self, result: RunResult, outline: LayerData) -> Layer:
+        """Add outline and overlay just above the slide, so that what people drew stays on top."""
         layers = self._viewer.layers
         # the slide may have been removed in the very moment in which the run ended
         above = layers.index(self._job_layer) + 1 if self._job_layer in layers else len(layers)
-        title = f"Tissue of {slide_name(result.slide.path)}"
-        if title not in [layer.name for layer in layers]:
-            layers.insert(above, Layer.create(*tissue_layer_data(result.mask, title)))
+        made = (result.slide.quickhash, result.slide.mpp)
+        if not any("tissue_of" in layer.metadata.get(KEY, {}) and made_from(layer) == made for layer in layers):
+            layers.insert(above, Layer.create(*outline))
         layer: Layer = Layer.create(*overlay_layer_data(result.map))
         layers.insert(above, layer)
         return layer
 
     def _export_done(self, folder: Path) -> None:
         self._ended()
-        self.run_tab.show_stopped("")
         self.heatmap_tab.say(f"Saved in {folder}")
         show_info(f"Top patches saved in {folder}")
 
+    def _export_failed(self, error: Exception) -> None:
+        self._ended()
+        self.heatmap_tab.say(_notify(error))
+
+    def _export_cancelled(self) -> None:
+        self._ended()
+        self.heatmap_tab.say("Cancelled: nothing was saved.")
+
     def _run_failed(self, error: Exception) -> None:
         self._ended()
-        self.heatmap_tab.say("")
-        if isinstance(error, NapariMilError):
-            self.run_tab.show_stopped(str(error), error=True)
-            show_error(str(error))
-            return
-        self.run_tab.show_stopped("Something unforeseen happened; see the notification.", error=True)
-        notification_manager.receive_error(type(error), error, error.__traceback__)
+        self.run_tab.show_stopped(_notify(error), error=True)
 
     def _run_cancelled(self) -> None:
         self._ended()
-        self.heatmap_tab.say("")
         self.run_tab.show_stopped("Cancelled. What was read is kept: Run goes on from there.")
 
     def _ended(self) -> None:
         self._jobs.job = None
         self._job_layer = None
         self.heatmap_tab.set_busy(False)
+        self.run_tab.set_waiting(False)
 
     def _layer_removed(self, event: Any) -> None:
         if event.value is self._job_layer and self._jobs.job is not None:
@@ -216,19 +229,29 @@ class MILPanel(QWidget):
             self.release()
 
 
-def _run_steps(request: RunRequest) -> Steps[RunResult]:
-    # here, in the worker's thread: the pipeline brings PyTorch, which takes seconds to load
+def _notify(error: Exception) -> str:
+    """Show an error as a notification and return the line for the panel."""
+    if isinstance(error, NapariMilError):
+        show_error(str(error))
+        return str(error)
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+    return "Something unforeseen happened; see the notification."
+
+
+def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:
+    """Run, and prepare the tissue outline, all in the worker's thread."""
+    yield Progress("Starting")
+    # PyTorch comes with the pipeline and takes seconds to load
     from ...pipeline import iter_run
 
-    return (
-        yield from iter_run(
-            request.slide_path,
-            model=request.model,
-            encoder=request.encoder,
-            device=request.device,
-            slide_mpp=request.slide_mpp,
-        )
+    result = yield from iter_run(
+        request.slide_path,
+        model=request.model,
+        encoder=request.encoder,
+        device=request.device,
+        slide_mpp=request.slide_mpp,
     )
+    return result, tissue_layer_data(result.mask, result.slide)
 
 
 def _export_steps(overlay: Overlay, k: int, folder: Path) -> Steps[Path]:

@@ -23,7 +23,9 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from ...errors import NapariMilError
-from ..layers import mpp_of, rescale_slide, slide_of
+from ...features import models_folder
+from ...models import read_card
+from ..layers import made_from, mpp_of, rescale_slide, slide_of
 from .choice_box import Choice, ChoiceBox
 from .choices import device_choices, encoder_choices, model_choices
 
@@ -78,10 +80,10 @@ class RunTab(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._extra_models: list[Path] = []
-        self._running = False
+        self._running = self._waiting = False
         self._said_missing = False
         self._build()
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+        for event in _list_events(viewer):
             event.connect(self.refresh_slides)
         viewer.layers.selection.events.active.connect(self._follow_active)
         self.refresh_slides()
@@ -92,7 +94,7 @@ class RunTab(QWidget):
 
     def disconnect_viewer(self) -> None:
         """Stop following the viewer; the widget is going away."""
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+        for event in _list_events(self._viewer):
             event.disconnect(self.refresh_slides)
         self._viewer.layers.selection.events.active.disconnect(self._follow_active)
 
@@ -121,7 +123,7 @@ class RunTab(QWidget):
         self._refresh_models()
         if not self.model.choose(path):
             reason = next((c.reason for c in self.model.choices if c.value == path), "")
-            self.say(f"{path.name}: {reason}", error=True)
+            self.say(reason, error=True)
 
     def show_running(self) -> None:
         """Show that a run is going."""
@@ -142,6 +144,11 @@ class RunTab(QWidget):
         self._running = False
         self.bar.setVisible(False)
         self.say(line, error=error)
+        self._refresh_buttons()
+
+    def set_waiting(self, waiting: bool) -> None:
+        """Allow no run while patches are being saved."""
+        self._waiting = waiting
         self._refresh_buttons()
 
     def say(self, line: str, *, error: bool = False) -> None:
@@ -253,8 +260,19 @@ class RunTab(QWidget):
     def _scale_entered(self) -> None:
         chosen = self.slide.current
         if chosen is not None and self.mpp.value() > 0:
-            rescale_slide(chosen.value, (self.mpp.value(), self.mpp.value()))
+            mpp = (self.mpp.value(), self.mpp.value())
+            rescale_slide(chosen.value, mpp)
+            self._remove_made_at_another_scale(slide_of(chosen.value), mpp)
+            self._viewer.reset_view()
+            self.refresh_slides()
         self._refresh_buttons()
+
+    def _remove_made_at_another_scale(self, slide: Any, mpp: tuple[float, float]) -> None:
+        """Take away maps and outlines that would now lie in the wrong place; the next Run makes them anew."""
+        for layer in list(self._viewer.layers):
+            made = made_from(layer)
+            if made is not None and made[0] == slide.quickhash and made[1] != mpp:
+                self._viewer.layers.remove(layer)
 
     def _follow_active(self, *_: Any) -> None:
         active = self._viewer.layers.selection.active
@@ -270,12 +288,12 @@ class RunTab(QWidget):
         if self.model.current is None:
             return "No model can be used. Open a model file with the … button."
         if self.encoder.current is None:
-            return "No encoder here makes the features that this model takes."
+            return _encoder_wanted(self.model.current.value)
         return ""
 
     def _refresh_buttons(self, *_: Any) -> None:
         missing = self._missing()
-        self.run.setEnabled(not missing and not self._running)
+        self.run.setEnabled(not missing and not self._running and not self._waiting)
         self.run.setToolTip(missing)
         self.cancel.setEnabled(self._running)
         if self._running:
@@ -292,11 +310,21 @@ class RunTab(QWidget):
             self.add_model(Path(path))
 
 
+def _list_events(viewer: napari.Viewer) -> tuple[Any, ...]:
+    events = viewer.layers.events
+    return events.inserted, events.removed, events.renamed
+
+
 def _warm_up() -> list[Choice]:
     """Look for GPUs, and load what the first result needs, so that its arrival does not stop the window."""
     importlib.import_module("pandas")  # napari's Shapes layer loads it at first use
 
     return device_choices()
+
+
+def _encoder_wanted(model: Path) -> str:
+    name = read_card(model).encoder or "that this model was trained with"
+    return f"This model needs the encoder {name}. Put its file into {models_folder()}."
 
 
 def progress_line(step: Progress) -> str:
@@ -312,7 +340,7 @@ def progress_line(step: Progress) -> str:
     str
         For the panel.
     """
-    parts = [f"{step.stage}: {step.message}" if step.message else step.stage]
+    parts = [step.stage]
     if step.total:
         parts.append(f"{step.done:,} of {step.total:,}")
     if step.rate > 0:
@@ -320,7 +348,8 @@ def progress_line(step: Progress) -> str:
     left = step.seconds_left
     if left is not None:
         parts.append(f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left")
-    return ", ".join(parts)
+    line = ", ".join(parts)
+    return f"{line}. {step.message}" if step.message else line
 
 
 def _quiet_label(parent: QWidget) -> QLabel:
