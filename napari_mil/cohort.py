@@ -113,7 +113,8 @@ def _refuse_other_settings(target: Path, wanted: EncoderInfo) -> None:
     if found != wanted:
         raise FeaturesError(
             f"{target} holds features of {found.name}, {found.tile_px} px at {found.mpp:g} um/px, not of "
-            f"{wanted.name}, {wanted.tile_px} px at {wanted.mpp:g} um/px. Choose another folder, or allow overwriting (--overwrite)."
+            f"{wanted.name}, {wanted.tile_px} px at {wanted.mpp:g} um/px. "
+            "Choose another folder, or allow overwriting (--overwrite)."
         )
 
 
