@@ -288,7 +288,7 @@ class Slide:
         Parameters
         ----------
         max_px : int
-            Long edge of the result; a smaller slide is not enlarged.
+            Long edge of the result, at least 1; a smaller slide is not enlarged.
 
         Returns
         -------
@@ -301,7 +301,11 @@ class Slide:
         ------
         SlideError
             If the slide is closed.
+        ValueError
+            If ``max_px`` is less than 1.
         """
+        if max_px < 1:
+            raise ValueError(f"max_px must be at least 1, not {max_px}")
         height, width = self.shape
         shrink = max(1.0, max(height, width) / max_px)
         rows, cols = max(1, round(height / shrink)), max(1, round(width / shrink))

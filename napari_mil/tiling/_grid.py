@@ -61,7 +61,8 @@ class TileGrid:
     tile_px : int
         Edge of a patch in pixels as the encoder sees it.
     mpp : float
-        Microns per patch pixel: a tile's edge is ``tile_px * mpp`` microns.
+        Microns per patch pixel: a tile's edge is ``tile_px * mpp`` microns. Tiles are square in level-0 pixels; on a
+        slide whose pixels are not square the edge is the geometric mean of height and width, so that areas are exact.
     tissue_fraction : (N,) float32
         Share of each tile that is tissue, in [0, 1]; NaN where unknown (files of other tools).
     """

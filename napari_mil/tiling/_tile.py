@@ -62,7 +62,7 @@ def tile(
     if slide.mpp is None:
         raise TilingError(
             f"{slide.path.name} does not say how large its pixels are, so tiles in microns cannot be laid. "
-            'Give its scale: in the "Slide mpp" field, with --slide-mpp, or open_slide(path, mpp=...).'
+            'Give its scale: in the panel\'s "Scale" field, with --slide-mpp, or open_slide(path, mpp=...).'
         )
     return tile_grid(slide.shape, slide.mpp, mask, tile_px=tile_px, mpp=mpp, stride_px=stride_px, min_tissue=min_tissue)
 
@@ -122,7 +122,8 @@ def tile_grid(
     if len(rows) == 0 or len(cols) == 0:
         raise TilingError(
             f"The slide is {shape[0]} x {shape[1]} pixels, smaller than one tile of {tile_l0:.0f} pixels "
-            f"({tile_px * mpp:g} um). Choose smaller tiles, or check the slide's scale of {mean_mpp:.3g} um per pixel."
+            f"({tile_px * mpp:g} um). Choose a model or an encoder with smaller tiles, or check "
+            f"the slide's scale of {mean_mpp:.3g} um per pixel."
         )
     if not mask.mask.any():
         raise TilingError(

@@ -41,3 +41,17 @@ def test_corner_of_what_was_scanned(small_slide: Path, stated: dict[str, str], o
     with open_slide(small_slide) as slide:
         slide.properties = {f"openslide.bounds-{axis}": value for axis, value in stated.items()}
         assert slide.bounds_origin_xy == origin
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("slides/a.b.SVS", "a.b"),
+        ("slides/ä ß.ndpi", "ä ß"),
+        ("C:\\slides\\x.mrxs", "x"),
+        ("TCGA-A1.5F2C", "TCGA-A1.5F2C"),
+        ("1.2.840.10008.1/1.2.840.10008.7.dcm", "1.2.840.10008.7"),
+    ],
+)
+def test_a_name_as_a_table_states_it(path: str, name: str) -> None:
+    assert slide_name(path) == name

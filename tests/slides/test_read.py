@@ -171,3 +171,9 @@ def test_a_slide_that_vanishes_is_an_error_with_a_remedy(noise_slide, tmp_path):
     with pytest.raises(SlideError, match="cannot be opened"):
         slide.read(0, 0, 0, 5, 5)
     slide.close()
+
+
+@pytest.mark.parametrize("max_px", [0, -3])
+def test_a_thumbnail_of_no_pixels_is_refused(noise_slide, max_px):
+    with open_slide(noise_slide) as slide, pytest.raises(ValueError, match="max_px must be at least 1"):
+        slide.thumbnail(max_px)
