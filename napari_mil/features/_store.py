@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FeaturesError
-from ..slides import SlideRef
+from ..slides import SlideRef, slide_name
 from ..tiling import TileGrid
 from ._features import EncoderInfo, Features
 
@@ -67,9 +68,14 @@ def _make_sure_of_room(temporary: Path, size: int) -> None:
     """Raise OSError where a file of a size has no room: a disk that fills under HDF5 takes the process down."""
     with temporary.open("wb") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-        elif shutil.disk_usage(temporary.parent).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+            except OSError as err:
+                if err.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # of a disk that cannot reserve
+                    raise
+    if shutil.disk_usage(temporary.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_features(path: str | Path) -> Features:
@@ -131,7 +137,7 @@ def _fill(file: h5py.File, features: Features, path: Path) -> None:
     values = file.create_dataset("features", data=np.ascontiguousarray(features.values, dtype=np.float32))
     coords = file.create_dataset("coords", data=np.ascontiguousarray(grid.l0_rc[:, ::-1], dtype=np.int64))
     file.create_dataset("tissue_fraction", data=grid.tissue_fraction.astype(np.float32, copy=False))
-    common = {"name": Path(slide.path).stem, "savetodir": str(path.parent)}
+    common = {"name": slide_name(slide.path), "savetodir": str(path.parent)}
     values.attrs.update({**common, "encoder": features.encoder.name})
     coords.attrs.update(
         {
@@ -211,12 +217,12 @@ def _read_trident(file: h5py.File, values: NDArray[np.float32], l0_rc: NDArray[n
 
 
 def _number(attributes: Mapping[str, Any], name: str) -> float | None:
-    """Return a positive number among attributes, or None; TRIDENT writes the word None for what it lacks."""
+    """Return a positive, finite number among attributes, or None; TRIDENT writes the word None for what it lacks."""
     try:
         value = float(attributes[name])
     except (KeyError, TypeError, ValueError):
         return None
-    return value if value > 0 else None
+    return value if 0 < value < math.inf else None
 
 
 def _magnification(mpp: float | None) -> int | float | str:

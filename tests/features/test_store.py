@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -88,7 +92,8 @@ def test_layout_is_tridents(tmp_path: Path, bag: Features) -> None:
     assert record["versions"]["torch"]
 
 
-def test_file_of_trident(tmp_path: Path) -> None:
+@pytest.mark.parametrize("height", ["None", np.inf])
+def test_file_of_trident(tmp_path: Path, height: object) -> None:
     path = tmp_path / "slide1.h5"
     with h5py.File(path, "w") as file:
         file["features"] = np.arange(6, dtype=np.float16).reshape(2, 3)
@@ -97,7 +102,7 @@ def test_file_of_trident(tmp_path: Path) -> None:
         file["coords"].attrs.update(
             patch_size=256, patch_size_level0=512, level0_magnification=40, target_magnification=20, overlap=64
         )
-        file["coords"].attrs.update(name="slide1", level0_width=5000, level0_height="None")
+        file["coords"].attrs.update(name="slide1", level0_width=5000, level0_height=height)
     features = read_features(path)
     np.testing.assert_array_equal(features.values, np.arange(6, dtype=np.float32).reshape(2, 3))
     np.testing.assert_array_equal(features.grid.l0_rc, [[200, 100], [200, 612]])
@@ -181,3 +186,26 @@ def test_folder_in_the_way(tmp_path: Path, bag: Features) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FeaturesError, match="cannot be written"):
         write_features(tmp_path / "file" / "f.h5", bag)
+
+
+def test_a_dicom_folder_keeps_its_whole_name(tmp_path: Path, bag: Features) -> None:
+    folder = tmp_path / "1.2.840.10008.1"
+    folder.mkdir()
+    write_features(tmp_path / "f.h5", dataclasses.replace(bag, slide=dataclasses.replace(bag.slide, path=str(folder))))
+    with h5py.File(tmp_path / "f.h5") as file:
+        assert file["coords"].attrs["name"] == file["features"].attrs["name"] == "1.2.840.10008.1"
+
+
+def test_a_disk_that_cannot_reserve_is_asked_for_its_room(
+    tmp_path: Path, bag: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    write_features(tmp_path / "f.h5", bag)
+    assert same(read_features(tmp_path / "f.h5"), bag)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(FeaturesError, match="No space left"):
+        write_features(tmp_path / "g.h5", bag)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.h5"]
