@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._resample import read_scaled as read_scaled
     from ._resample import resize_area as resize_area
     from ._slide import Slide as Slide
+    from ._source import UnreadableRegionError as UnreadableRegionError
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
@@ -27,5 +28,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_ref": ["SlideRef"],
         "_resample": ["best_level", "read_scaled", "resize_area"],
         "_slide": ["Slide"],
+        "_source": ["UnreadableRegionError"],
     },
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import openslide
 
 from ..errors import SlideError
+from ._source import UnreadableRegionError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,8 +42,10 @@ class HandlePool:
 
         Raises
         ------
+        UnreadableRegionError
+            If the read fails twice.
         SlideError
-            If the pool is closed, or if the read fails twice.
+            If the pool is closed, or the file no longer opens.
         """
         handle = self.take()
         try:
@@ -60,7 +63,7 @@ class HandlePool:
         except openslide.OpenSlideError as error:
             handle.close()
             (x, y), (width, height) = l0_xy, size_xy
-            raise SlideError(
+            raise UnreadableRegionError(
                 f"{self._path} cannot be read at x={x}, y={y} (level {level}, {width} x {height} px: {error}). The "
                 "file is damaged there; copy it again from the scanner."
             ) from error

@@ -77,10 +77,11 @@ def open_slide(
             raise SlideError(_why_not(asked))
     except OSError as error:
         raise SlideError(f"{asked} cannot be read ({error.strerror}). Check that you may read it.") from error
+    from ._openslide import OpenSlideSource
     from ._slide import Slide
 
     # absolute, so that what is made from the slide can be traced from any folder
-    return Slide(found, path=asked.absolute(), mpp=scale, cache_bytes=cache_bytes)
+    return Slide(OpenSlideSource(found), path=asked.absolute(), file=found, mpp=scale, cache_bytes=cache_bytes)
 
 
 def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:

@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from PIL import Image
 
-from ..errors import SlideError
 from ._cache import default_cache_bytes
-from ._colour import looks_ycbcr, may_be_ycbcr, ycbcr_to_rgb
-from ._handles import HandlePool
-from ._metadata import background_colour, objective_power, slide_hash, slide_mpp
+from ._metadata import objective_power, slide_hash, slide_mpp
 from ._name import slide_name
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
 from ._ref import SlideRef
@@ -29,11 +25,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-_SAMPLE_MIN_PX, _SAMPLE_MAX_PX = 200, 1024
-"""Long edge of the picture that is looked at to tell colour spaces apart."""
-
-_OPAQUE = [0] * 128 + [255] * 128
-"""Alpha to all or nothing."""
+    from ._source import Source
 
 
 class Slide:
@@ -44,10 +36,12 @@ class Slide:
 
     Parameters
     ----------
-    file : pathlib.Path
-        A file that OpenSlide recognises.
+    source : Source
+        What reads the file; closed with the slide.
     path : pathlib.Path
-        What was asked for: the same file, or the DICOM folder that it stands for.
+        What was asked for: the file, or the DICOM folder that it stands for.
+    file : pathlib.Path
+        The file that tells slides apart: ``path``, or one in that folder.
     mpp : (float, float), optional
         Microns per level-0 pixel (y, x) in place of what the file says.
     cache_bytes : int, optional
@@ -60,7 +54,9 @@ class Slide:
     level_shapes : tuple of (int, int)
         (height, width) of each level, pixels of that level; level 0 is the finest.
     level_downsamples : tuple of float
-        Level-0 pixels per pixel of each level, exactly as OpenSlide has it.
+        Level-0 pixels per pixel of each level; never rounded.
+    level_tiles : tuple of (int, int)
+        (height, width) of the pieces that each level is stored in, pixels of that level; (1, 1) where unknown.
     mpp : (float, float) or None
         Microns per level-0 pixel, (y, x); None where unknown or impossible.
     notes : tuple of str
@@ -75,40 +71,42 @@ class Slide:
         OpenSlide's name for the kind of file.
     objective_power : float or None
         Nominal magnification, for display only.
-
-    Raises
-    ------
-    SlideError
-        If the file cannot be opened.
+    reader, reader_why : str
+        What reads the file, and why that and nothing else: a clause, or empty.
+    icc_profile : bytes or None
+        The ICC profile of the stored colours.
     """
 
     def __init__(
-        self, file: Path, *, path: Path, mpp: tuple[float, float] | None = None, cache_bytes: int | None = None
+        self,
+        source: Source,
+        *,
+        path: Path,
+        file: Path,
+        mpp: tuple[float, float] | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         self.path = path
         self._file = file
-        self._pool = HandlePool(file)
-        handle = self._pool.take()
-        self.level_shapes: tuple[tuple[int, int], ...] = tuple((h, w) for w, h in handle.level_dimensions)
-        self.level_downsamples: tuple[float, ...] = tuple(handle.level_downsamples)
-        self.properties: Mapping[str, str] = MappingProxyType(dict(handle.properties))
-        self.associated: tuple[str, ...] = tuple(handle.associated_images)
-        self._pool.give_back(handle)
+        self._source = source
+        self.level_shapes = source.level_shapes
+        self.level_downsamples = source.level_downsamples
+        self.level_tiles = source.level_tiles
+        self.properties: Mapping[str, str] = source.properties
+        self.associated = source.associated
+        self.background = source.background
+        self.icc_profile = source.icc_profile
+        self.reader, self.reader_why = source.name, source.why
 
         own_mpp, mpp_note = slide_mpp(self.properties)
         self.mpp = own_mpp if mpp is None else mpp
-        self.background = background_colour(self.properties)
         self.vendor = self.properties.get("openslide.vendor", "")
         self.objective_power = objective_power(self.properties)
+        self.notes: tuple[str, ...] = (*((mpp_note,) if mpp_note else ()), *source.notes)
 
         self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         self._levels_lock = threading.Lock()
         self._levels: list[PyramidLevel] = []
-
-        self._ycbcr = False
-        self._ycbcr = may_be_ycbcr(self.properties) and self._sample_looks_ycbcr()
-        colour_note = "its pixels are YCbCr though labelled otherwise, and were converted" if self._ycbcr else ""
-        self.notes: tuple[str, ...] = tuple(note for note in (mpp_note, colour_note) if note)
 
     def __repr__(self) -> str:
         scale = "scale unknown" if self.mpp is None else f"{self.mpp[0]:.4g} x {self.mpp[1]:.4g} um/px"
@@ -149,7 +147,7 @@ class Slide:
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
-        return self._pool.closed
+        return self._source.closed
 
     @cached_property
     def quickhash(self) -> str:
@@ -163,7 +161,7 @@ class Slide:
 
     def close(self) -> None:
         """Release the file and the cached tiles; harmless when repeated."""
-        self._pool.close()
+        self._source.close()
         with self._levels_lock:
             for level in self._levels:
                 level.forget()
@@ -181,12 +179,14 @@ class Slide:
         Returns
         -------
         (height, width, 3) uint8
-            RGB, composited on the background colour, which also fills what lies outside the slide.
+            RGB as stored, composited on the background colour, which also fills what lies outside the slide.
 
         Raises
         ------
+        UnreadableRegionError
+            If the slide is damaged there.
         SlideError
-            If the slide is closed, or damaged there.
+            If the slide is closed, or its file no longer opens.
         ValueError
             If there is no such level or the size is negative.
         """
@@ -198,38 +198,33 @@ class Slide:
         top, bottom = max(0, row), min(rows, row + height)
         left, right = max(0, col), min(cols, col + width)
         if (top, left, bottom, right) == (row, col, row + height, col + width) and height and width:
-            return self._read_inside(level, row, col, height, width)
+            return self._source.read(level, row, col, height, width)
         out = np.empty((height, width, 3), np.uint8)
         out[:] = self.background
         if top < bottom and left < right:
-            inside = self._read_inside(level, top, left, bottom - top, right - left)
+            inside = self._source.read(level, top, left, bottom - top, right - left)
             out[top - row : bottom - row, left - col : right - col] = inside
         return out
 
-    def _read_inside(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-        downsample = self.level_downsamples[level]
-        # OpenSlide takes corners in whole level-0 pixels: the window may lie up to half of one off
-        l0_xy = (round(col * downsample), round(row * downsample))
-        region = self._pool.read_region(l0_xy, level, (width, height))
-        if self._ycbcr:
-            region = ycbcr_to_rgb(region)
-        # absent tiles come transparent: taking RGB alone would show them black. Half transparent are only pixels at a
-        # tile's rim that OpenSlide shifted by a fraction; blending those would draw pale lines along rims
-        flat = Image.new("RGB", region.size, self.background)
-        flat.paste(region, mask=region.getchannel("A").point(_OPAQUE))
-        return np.array(flat)
+    def associated_image(self, name: str) -> NDArray[np.uint8]:
+        """Return a further picture of the file, such as the label: it can show a patient's name.
 
-    def _sample_looks_ycbcr(self) -> bool:
-        """Look at the middle of the coarsest level that still shows something."""
-        level = max(k for k, shape in enumerate(self.level_shapes) if k == 0 or max(shape) >= _SAMPLE_MIN_PX)
-        rows, cols = self.level_shapes[level]
-        height, width = min(rows, _SAMPLE_MAX_PX), min(cols, _SAMPLE_MAX_PX)
-        try:
-            sample = self.read(level, (rows - height) // 2, (cols - width) // 2, height, width)
-        except SlideError:
-            # damage there must not keep the rest of the slide shut; whoever reads it will hear of it
-            return False
-        return looks_ycbcr(sample)
+        Parameters
+        ----------
+        name : str
+            One of ``associated``.
+
+        Returns
+        -------
+        (height, width, 3) uint8
+            RGB.
+
+        Raises
+        ------
+        SlideError
+            If there is none of that name, or it cannot be read.
+        """
+        return self._source.associated_image(name)
 
     def levels(self) -> list[PyramidLevel]:
         """Return the pyramid as arrays that read themselves when sliced.
@@ -277,8 +272,10 @@ class Slide:
 
         Raises
         ------
+        UnreadableRegionError
+            If the slide is damaged there.
         SlideError
-            If the slide is closed, or damaged there.
+            If the slide is closed, or its file no longer opens.
         """
         return read_scaled(self, l0_row, l0_col, edge_l0, edge_l0, (out_px, out_px))
 

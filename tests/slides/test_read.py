@@ -82,7 +82,7 @@ def test_many_threads_read_what_one_reads(noise_slide, noise_levels):
             part = noise_levels[0][r : r + 90, c : c + 110]
             truth[: part.shape[0], : part.shape[1]] = part
             assert np.array_equal(got, truth)
-        assert len(slide._pool._idle) <= 8
+        assert len(slide._source._pool._idle) <= 8
 
 
 def test_nonsense_is_refused(noise_slide):
@@ -131,7 +131,7 @@ def test_closing_while_others_read_leaves_no_handle_open(noise_slide, monkeypatc
         slide.close()
         closed.set()
         assert future.result().shape == (10, 10, 3)
-    assert slide._pool._idle == []
+    assert slide._source._pool._idle == []
     with pytest.raises(Exception, match="closed"):
         real(handles[0], (0, 0), 0, (1, 1))
 
@@ -166,7 +166,7 @@ def test_a_slide_that_vanishes_is_an_error_with_a_remedy(noise_slide, tmp_path):
     path = tmp_path / "gone.tif"
     path.write_bytes(noise_slide.read_bytes())
     slide = open_slide(path)
-    slide._pool._idle.pop().close()
+    slide._source._pool._idle.pop().close()
     path.unlink()
     with pytest.raises(SlideError, match="cannot be opened"):
         slide.read(0, 0, 0, 5, 5)
