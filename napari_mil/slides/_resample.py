@@ -115,8 +115,8 @@ def read_scaled(
         If the slide is closed or damaged there.
     """
     level = best_level(slide, min(l0_height / out_shape[0], l0_width / out_shape[1]))
-    downsample = slide.level_downsamples[level]
-    row, col, height, width = (v / downsample for v in (l0_row, l0_col, l0_height, l0_width))
+    down_r, down_c = slide.level_scales[level]
+    row, col, height, width = l0_row / down_r, l0_col / down_c, l0_height / down_r, l0_width / down_c
     top, bottom = cover(row, height, out_shape[0])
     left, right = cover(col, width, out_shape[1])
     block = slide.read(level, top, left, bottom - top, right - left)

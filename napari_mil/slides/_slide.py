@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ._cache import default_cache_bytes
+from ._geometry import level_scales
 from ._metadata import objective_power, slide_hash, slide_mpp
 from ._name import slide_name
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
@@ -53,8 +54,10 @@ class Slide:
         The file or DICOM folder, absolute.
     level_shapes : tuple of (int, int)
         (height, width) of each level, pixels of that level; level 0 is the finest.
+    level_scales : tuple of (float, float)
+        Level-0 pixels per pixel of each level, (row, col); see `level_scales` of ``_geometry``.
     level_downsamples : tuple of float
-        Level-0 pixels per pixel of each level; never rounded.
+        The same as one number: the mean of both.
     level_tiles : tuple of (int, int)
         (height, width) of the pieces that each level is stored in, pixels of that level; (1, 1) where unknown.
     mpp : (float, float) or None
@@ -90,7 +93,8 @@ class Slide:
         self._file = file
         self._source = source
         self.level_shapes = source.level_shapes
-        self.level_downsamples = source.level_downsamples
+        self.level_scales = level_scales(source.level_shapes, source.level_downsamples)
+        self.level_downsamples = tuple((row + col) / 2 for row, col in self.level_scales)
         self.level_tiles = source.level_tiles
         self.properties: Mapping[str, str] = source.properties
         self.associated = source.associated
