@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ._cache import default_cache_bytes
-from ._geometry import level_scales
+from ._geometry import level_scales, shown_shape
 from ._metadata import objective_power, slide_hash, slide_mpp
 from ._name import slide_name
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
@@ -58,6 +58,9 @@ class Slide:
         Level-0 pixels per pixel of each level, (row, col); see `level_scales` of ``_geometry``.
     level_downsamples : tuple of float
         The same as one number: the mean of both.
+    shown_shapes : tuple of (int, int)
+        (height, width) at which each level covers level 0 to half a pixel of its own; see `shown_shape` of
+        ``_geometry``.
     level_tiles : tuple of (int, int)
         (height, width) of the pieces that each level is stored in, pixels of that level; (1, 1) where unknown.
     mpp : (float, float) or None
@@ -95,6 +98,10 @@ class Slide:
         self.level_shapes = source.level_shapes
         self.level_scales = level_scales(source.level_shapes, source.level_downsamples)
         self.level_downsamples = tuple((row + col) / 2 for row, col in self.level_scales)
+        self.shown_shapes = tuple(
+            shown_shape(self.level_shapes[0], shape, scale)
+            for shape, scale in zip(self.level_shapes, self.level_scales, strict=True)
+        )
         self.level_tiles = source.level_tiles
         self.properties: Mapping[str, str] = source.properties
         self.associated = source.associated
@@ -199,14 +206,20 @@ class Slide:
         if height < 0 or width < 0:
             raise ValueError(f"a window cannot be {height} x {width} pixels")
         rows, cols = self.level_shapes[level]
-        top, bottom = max(0, row), min(rows, row + height)
-        left, right = max(0, col), min(cols, col + width)
-        if (top, left, bottom, right) == (row, col, row + height, col + width) and height and width:
+        if row >= 0 and col >= 0 and 0 < height <= rows - row and 0 < width <= cols - col:
             return self._source.read(level, row, col, height, width)
         out = np.empty((height, width, 3), np.uint8)
         out[:] = self.background
+        # writers drop the row and column that a level's last whole pixels leave over: there the last ones go on
+        all_rows, all_cols = (max(pair) for pair in zip((rows, cols), self.shown_shapes[level], strict=True))
+        top, bottom = max(0, row), min(all_rows, row + height)
+        left, right = max(0, col), min(all_cols, col + width)
         if top < bottom and left < right:
-            inside = self._source.read(level, top, left, bottom - top, right - left)
+            r0, c0 = min(top, rows - 1), min(left, cols - 1)
+            inside = self._source.read(level, r0, c0, min(bottom, rows) - r0, min(right, cols) - c0)
+            missing = (bottom - top - inside.shape[0], right - left - inside.shape[1])
+            if any(missing):
+                inside = np.pad(inside, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
             out[top - row : bottom - row, left - col : right - col] = inside
         return out
 

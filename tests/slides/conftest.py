@@ -21,10 +21,10 @@ BLOBS = {
 }
 
 
-def scene(shape: tuple[int, int], l0_shape: tuple[int, int]) -> np.ndarray:
+def scene(shape: tuple[int, int], scale: tuple[float, float]) -> np.ndarray:
     """Sample one smooth scene at the pixel centres of a level: no level is made from another."""
-    row = (np.arange(shape[0]) + 0.5) * l0_shape[0] / shape[0] - 0.5
-    col = (np.arange(shape[1]) + 0.5) * l0_shape[1] / shape[1] - 0.5
+    row = (np.arange(shape[0]) + 0.5) * scale[0] - 0.5
+    col = (np.arange(shape[1]) + 0.5) * scale[1] - 0.5
     picture = np.full((*shape, 3), 230.0)
     for (r, c), channel in BLOBS.items():
         spot = np.exp(-((row - r) ** 2) / (2 * 40**2))[:, None] * np.exp(-((col - c) ** 2) / (2 * 40**2))
@@ -66,9 +66,12 @@ def blobs() -> dict[tuple[float, float], int]:
 
 @pytest.fixture(scope="session")
 def fiducial_levels() -> list[np.ndarray]:
-    """Return the levels of `fiducial_slide`: odd sizes, steps that are not whole."""
-    shapes = [(1801, 2203), (900, 1101), (333, 408)]
-    return [scene(shape, shapes[0]) for shape in shapes]
+    """Return the levels of `fiducial_slide`: odd sizes, one halved as writers do, one of steps that are not whole."""
+    return [
+        scene((1801, 2203), (1, 1)),
+        scene((900, 1101), (2, 2)),
+        scene((333, 408), (1801 / 333, 2203 / 408)),
+    ]
 
 
 @pytest.fixture(scope="session")

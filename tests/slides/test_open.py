@@ -19,10 +19,9 @@ def test_a_slide_tells_its_geometry(fiducial_slide):
     with open_slide(fiducial_slide) as slide:
         assert slide.shape == (1801, 2203)
         assert slide.level_shapes == ((1801, 2203), (900, 1101), (333, 408))
-        # OpenSlide's own mean of the two axes' ratios, unrounded
-        assert slide.level_downsamples == pytest.approx(
-            (1, (1801 / 900 + 2203 / 1101) / 2, (1801 / 333 + 2203 / 408) / 2), rel=1e-12
-        )
+        # 2 explains the sizes of the first level; nothing whole does those of the second: the ratios, unrounded
+        assert slide.level_scales == ((1, 1), (2, 2), (1801 / 333, 2203 / 408))
+        assert slide.level_downsamples == pytest.approx((1, 2, (1801 / 333 + 2203 / 408) / 2), rel=1e-12)
         assert slide.mpp == pytest.approx((0.2653, 0.2653), rel=1e-5)
         assert slide.vendor == "generic-tiff"
         assert slide.background == (255, 255, 255)
