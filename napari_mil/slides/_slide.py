@@ -16,6 +16,7 @@ import numpy as np
 
 from ._cache import default_cache_bytes
 from ._geometry import level_scales, shown_shape
+from ._icc import srgb_transform
 from ._metadata import objective_power, slide_hash, slide_mpp
 from ._name import slide_name
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
@@ -113,7 +114,8 @@ class Slide:
         self.mpp = own_mpp if mpp is None else mpp
         self.vendor = self.properties.get("openslide.vendor", "")
         self.objective_power = objective_power(self.properties)
-        self.notes: tuple[str, ...] = (*((mpp_note,) if mpp_note else ()), *source.notes)
+        self._srgb, icc_note = (None, "") if self.icc_profile is None else srgb_transform(self.icc_profile)
+        self.notes: tuple[str, ...] = (*(note for note in (mpp_note, icc_note) if note), *source.notes)
 
         self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         self._levels_lock = threading.Lock()
@@ -154,6 +156,20 @@ class Slide:
         except ValueError:
             return 0.0, 0.0
         return (x, y) if math.isfinite(x) and math.isfinite(y) else (0.0, 0.0)
+
+    @property
+    def corrects_colours(self) -> bool:
+        """Whether the file has a colour profile by which `to_srgb` changes colours."""
+        return self._srgb is not None
+
+    @property
+    def colours(self) -> str:
+        """What is known of the stored colours, a clause for people."""
+        if self._srgb is not None:
+            return f"the file has a colour profile{f' ({self._srgb.name})' if self._srgb.name else ''}"
+        if self.icc_profile is None:
+            return "the file has no colour profile"
+        return next((n for n in self.notes if "colour profile" in n), "the file's colours are those of screens (sRGB)")
 
     @property
     def closed(self) -> bool:
@@ -222,6 +238,24 @@ class Slide:
                 inside = np.pad(inside, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
             out[top - row : bottom - row, left - col : right - col] = inside
         return out
+
+    def to_srgb(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert stored colours into those of a screen, by the file's colour profile.
+
+        For people's eyes only. Encoders were trained on stored colours, and a tissue mask must not depend on how the
+        slide is shown: so `read`, `read_patch` and `thumbnail` return these.
+
+        Parameters
+        ----------
+        rgb : (rows, cols, 3) uint8
+            As stored.
+
+        Returns
+        -------
+        (rows, cols, 3) uint8
+            In sRGB; ``rgb`` itself where the file has no profile that changes anything.
+        """
+        return rgb if self._srgb is None else self._srgb(rgb)
 
     def associated_image(self, name: str) -> NDArray[np.uint8]:
         """Return a further picture of the file, such as the label: it can show a patient's name.
