@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _SAMPLE_MIN_PX, _SAMPLE_MAX_PX = 200, 1024
 """Long edge of the picture that is looked at to tell colour spaces apart."""
 
+_PIECE_PX = 4096
+"""OpenSlide reads in pieces of this edge, and rounds their corners down to whole level-0 pixels."""
+
 _OPAQUE = [0] * 128 + [255] * 128
 """Alpha to all or nothing."""
 
@@ -66,6 +69,18 @@ class OpenSlideSource:
         return self._pool.closed
 
     def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        if max(height, width) <= _PIECE_PX:
+            return self._piece(level, row, col, height, width)
+        # in pieces of our own, each rounded to the nearest: half as far off
+        out = np.empty((height, width, 3), np.uint8)
+        for top in range(0, height, _PIECE_PX):
+            for left in range(0, width, _PIECE_PX):
+                part = out[top : top + _PIECE_PX, left : left + _PIECE_PX]
+                part[:] = self._piece(level, row + top, col + left, *part.shape[:2])
+        return out
+
+    def _piece(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        # OpenSlide's own downsample, by which it finds the level's pixel again; not `level_scales` of the slide
         downsample = self.level_downsamples[level]
         # OpenSlide takes corners in whole level-0 pixels: the window may lie up to half of one off
         l0_xy = (round(col * downsample), round(row * downsample))
