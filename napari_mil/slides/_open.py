@@ -12,6 +12,7 @@ from ._name import SLIDE_EXTENSIONS
 
 if TYPE_CHECKING:
     from ._slide import Slide
+    from ._source import Source
 
 _READS = "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM and tiled TIFF"
 
@@ -77,11 +78,31 @@ def open_slide(
             raise SlideError(_why_not(asked))
     except OSError as error:
         raise SlideError(f"{asked} cannot be read ({error.strerror}). Check that you may read it.") from error
-    from ._openslide import OpenSlideSource
     from ._slide import Slide
 
     # absolute, so that what is made from the slide can be traced from any folder
-    return Slide(OpenSlideSource(found), path=asked.absolute(), file=found, mpp=scale, cache_bytes=cache_bytes)
+    return Slide(_source(found), path=asked.absolute(), file=found, mpp=scale, cache_bytes=cache_bytes)
+
+
+def _source(file: Path) -> Source:
+    """Choose what reads a file: directly what can be, OpenSlide the rest of what it knows."""
+    from openslide import OpenSlide
+
+    from ._openslide import OpenSlideSource
+    from ._tiff import NotCoveredError
+    from ._tiff_open import direct_alone, direct_beside
+
+    if OpenSlide.detect_format(file) is None:
+        try:
+            return direct_alone(file)
+        except NotCoveredError as error:
+            raise SlideError(f"{file} cannot be shown as a slide: {error}.") from error
+    inner = OpenSlideSource(file)
+    try:
+        return direct_beside(inner, file)
+    except NotCoveredError as error:
+        inner.why = str(error)
+        return inner
 
 
 def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
@@ -92,8 +113,10 @@ def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def _slide_file(path: Path) -> Path | None:
-    """Return the file that OpenSlide is to be given, or None where it recognises none."""
+    """Return the file that is to be read, or None where nothing recognises one."""
     from openslide import OpenSlide
+
+    from ._tiff_open import is_tiff
 
     if path.is_dir():
         with os.scandir(path) as entries:
@@ -105,7 +128,7 @@ def _slide_file(path: Path) -> Path | None:
     with path.open("rb") as file:
         if not file.read(1):
             return None
-    return path if OpenSlide.detect_format(path) is not None else None
+    return path if OpenSlide.detect_format(path) is not None or is_tiff(path) else None
 
 
 def _why_not(path: Path) -> str:

@@ -1,0 +1,184 @@
+"""The stored pieces (tiles or strips) of one TIFF image, decoded one by one in whichever thread asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import SlideError
+from ._cache import TileCache
+from ._source import UnreadableRegionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tifffile import TiffPage
+
+MAX_SEGMENT_BYTES = 512 * 2**20
+"""Most memory that one stored piece may take when decoded: a larger one is a bomb, or a picture in a single strip."""
+
+_DECODER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, OverflowError, ArithmeticError)
+"""What tifffile and the decoders under it raise on broken data (imagecodecs' errors are RuntimeErrors)."""
+
+
+class FileBytes:
+    """Read stretches of a file from any thread, and open it anew where a read fails.
+
+    Reads, not a memory map: where a network drive goes away, touching a map ends the process, a read only fails.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: Any = None
+        self.closed = False
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return ``count`` bytes, fewer at the file's end.
+
+        Raises
+        ------
+        SlideError
+            If the file has been closed, or can no longer be read.
+        """
+        try:
+            return self._read(offset, count)
+        except OSError:
+            self._forget()  # a network drive that was away is back under a new handle only
+        try:
+            return self._read(offset, count)
+        except OSError as error:
+            raise SlideError(
+                f"{self._path} can no longer be read ({error.strerror or error}). "
+                "Check that its drive is connected, then open the slide again."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        self.closed = True
+        self._forget()
+
+    def _read(self, offset: int, count: int) -> bytes:
+        with self._lock:
+            if self.closed:
+                raise SlideError(f"{self._path} has been closed. Open the slide again to read from it.")
+            if self._file is None:
+                self._file = self._path.open("rb", buffering=0)
+            if not hasattr(os, "pread"):
+                self._file.seek(offset)
+                return bytes(self._file.read(count))
+            descriptor = os.dup(self._file.fileno())  # so that closing meanwhile cannot hand its number to another file
+        try:
+            return os.pread(descriptor, count, offset)
+        finally:
+            os.close(descriptor)
+
+    def _forget(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+
+class Segments:
+    """The tiles or strips of one TIFF image.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The image.
+    file : FileBytes
+        Its file.
+    cache : TileCache, optional
+        Where decoded strips are kept: a window touches a strip as wide as the slide, and so do its neighbours.
+    """
+
+    def __init__(self, page: TiffPage, file: FileBytes, cache: TileCache | None = None) -> None:
+        self._file, self._cache = file, cache
+        self._offsets, self._counts = page.dataoffsets, page.databytecounts
+        self._decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+        self._key = page.index
+        self._waiting: dict[int, Future[NDArray[Any] | None]] = {}
+        self._lock = threading.Lock()
+        self.shape = page.imagelength, page.imagewidth
+        self.planes = page.samplesperpixel if page.planarconfig == 2 else 1
+        height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        self.tile = min(height, page.imagelength) if not page.is_tiled else height, width
+        self.across = -(-self.shape[1] // width)
+        self.count = self.across * -(-self.shape[0] // self.tile[0])
+        samples = page.samplesperpixel if page.planarconfig == 1 else 1
+        self.nbytes = self.tile[0] * self.tile[1] * samples * page.dtype.itemsize
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file holds every piece."""
+        return self.listed and all(count > 0 for count in self._counts)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the file has a place, if an empty one, for every piece."""
+        pieces: int = self.count * self.planes
+        return len(self._offsets) == pieces and len(self._counts) == pieces
+
+    def get(self, index: int) -> NDArray[Any] | None:
+        """Return a decoded piece, (rows, cols, samples), or None where the file leaves it out; not to be written to.
+
+        Raises
+        ------
+        UnreadableRegionError
+            If it cannot be decoded.
+        SlideError
+            If the file is closed or gone.
+        """
+        if self._cache is None:
+            return self._load(index)
+        key = (self._key, index, 0)
+        found: NDArray[Any] | None = self._cache.get(key)
+        if found is not None:
+            return found
+        with self._lock:
+            mine = index not in self._waiting
+            future = self._waiting.setdefault(index, Future())
+        if mine:
+            self._settle(index, future)
+            with self._lock:
+                del self._waiting[index]
+        return future.result()
+
+    def _settle(self, index: int, future: Future[NDArray[Any] | None]) -> None:
+        try:
+            piece = self._load(index)
+        except SlideError as error:
+            future.set_exception(error)
+            return
+        if piece is not None and self._cache is not None:
+            self._cache.put((self._key, index, 0), piece)
+        future.set_result(piece)
+
+    def _load(self, index: int) -> NDArray[Any] | None:
+        if index >= len(self._counts) or not self._counts[index]:
+            return None
+        offset, count = self._offsets[index], self._counts[index]
+        if count > 2 * self.nbytes + 2**16:
+            raise UnreadableRegionError(f"piece {index} claims {count:,} bytes, more than it can hold")
+        data = self._file.read(offset, count)
+        if len(data) != count:
+            raise UnreadableRegionError(f"the file ends within piece {index}")
+        try:
+            decoded = self._decode(data, index)[0]
+        except _DECODER_ERRORS as error:
+            raise UnreadableRegionError(f"piece {index} cannot be decoded: {error}") from error
+        if decoded is None:
+            return None
+        piece = np.asarray(decoded)
+        return piece.reshape(piece.shape[-3:])
