@@ -19,6 +19,38 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def scanner_profile() -> bytes:
+    """Return the ICC profile of a scanner of gamma 1.8 with the primaries of sRGB: conversion is in closed form."""
+    import imagecodecs
+
+    primaries = [0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1]
+    profile: bytes = imagecodecs.cms_profile("rgb", whitepoint=(0.3127, 0.329, 1), primaries=primaries, gamma=1.8)
+    return profile
+
+
+@pytest.fixture(scope="session")
+def profiled_slide(scanner_profile: bytes, small_slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return `small_slide` with `scanner_profile` in it."""
+    import tifffile
+
+    path = tmp_path_factory.mktemp("profiled") / "scanner colours.tif"
+    with tifffile.TiffFile(small_slide) as old, tifffile.TiffWriter(path, bigtiff=True) as new:
+        for k, page in enumerate(old.pages):
+            new.write(
+                page.asarray(),
+                tile=(256, 256),
+                photometric="rgb",
+                compression="deflate",
+                metadata=None,
+                subfiletype=int(k > 0),
+                resolution=(20_000, 20_000),
+                resolutionunit="CENTIMETER",
+                iccprofile=scanner_profile,
+            )
+    return path
+
+
+@pytest.fixture(scope="session")
 def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the table of two generated slides, one with and one without tumour."""
     from sample_data import make_cohort

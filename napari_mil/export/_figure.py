@@ -85,8 +85,9 @@ def overlay_figure(
 ) -> Path:
     """Draw the map over its slide and write it as a picture.
 
-    Shown is the part of the slide that has tiles, as scanned and under the map, with a scale bar; beside it a colour
-    bar, the model, the prediction, what was thresholded, and where on the slide the part lies.
+    Shown is the part of the slide that has tiles, as scanned and under the map, with a scale bar, in the colours that
+    the slide's colour profile gives them; beside it a colour bar, the model, the prediction, what was thresholded, and
+    where on the slide the part lies.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ def _compose(subject: _Subject, max_px: int) -> Figure:
     figure = Figure(figsize=size, dpi=max_px / max(size))
     FigureCanvasAgg(figure)
     shape = max(1, round(tall * figure.dpi)), max(1, round(wide * figure.dpi))
-    pixels = _read_window(subject.slide, window, shape)
+    pixels = subject.slide.to_srgb(_read_window(subject.slide, window, shape))
     left, bottom = _MARGIN, size[1] - _MARGIN - _CAPTION - tall
     step = (wide + _MARGIN, 0.0) if beside else (0.0, -(tall + _CAPTION + _MARGIN / 2))
     for number, caption in enumerate(("The slide", subject.view.title)):
@@ -279,7 +280,7 @@ def _draw_overview(figure: Figure, subject: _Subject, room: tuple[float, float, 
     l0_height, l0_width = subject.slide.shape
     zoom = min(width / l0_width, height / l0_height)
     axes = _add_axes(figure, (left, bottom, l0_width * zoom, l0_height * zoom))
-    picture, _ = subject.slide.thumbnail(max(64, round(_PANEL_WIDTH * figure.dpi)))
+    picture = subject.slide.to_srgb(subject.slide.thumbnail(max(64, round(_PANEL_WIDTH * figure.dpi)))[0])
     whole, part = _Window(0, 0, l0_height, l0_width), subject.window
     axes.imshow(picture, extent=whole.extent, interpolation="antialiased")
     axes.add_patch(Rectangle((part.col, part.row), part.width, part.height, fill=False, edgecolor=_INK, linewidth=1.2))

@@ -101,7 +101,9 @@ def export_patches(
 ) -> Steps[PatchExport]:
     """Write the k patches that score highest as PNG files, with a table; yield Progress.
 
-    The folder appears under its name when it is complete: closing the generator, or a full disk, leaves nothing.
+    Pixels are as stored, what the encoder saw; the slide's colour profile goes along in each file, so that programs
+    that know profiles show them as the window does. The folder appears under its name when it is complete: closing the
+    generator, or a full disk, leaves nothing.
 
     Parameters
     ----------
@@ -158,7 +160,7 @@ def export_patches(
         for done, (name, tile) in enumerate(zip(names, tiles, strict=True), start=1):
             row, col = amap.grid.l0_rc[tile]
             pixels = slide.read_patch(int(row), int(col), amap.grid.tile_l0, size_px)
-            Image.fromarray(pixels).save(folder / name)
+            Image.fromarray(pixels).save(folder / name, icc_profile=slide.icc_profile)
             if step := pacer.step(done):
                 yield step
         if table is None:

@@ -81,7 +81,7 @@ class Slide:
     reader, reader_why : str
         What reads the file, and why that and nothing else: a clause, or empty.
     icc_profile : bytes or None
-        The ICC profile of the stored colours.
+        The ICC profile of the stored colours; None where the file has none that can be used.
     """
 
     def __init__(
@@ -107,14 +107,15 @@ class Slide:
         self.properties: Mapping[str, str] = source.properties
         self.associated = source.associated
         self.background = source.background
-        self.icc_profile = source.icc_profile
         self.reader, self.reader_why = source.name, source.why
 
         own_mpp, mpp_note = slide_mpp(self.properties)
         self.mpp = own_mpp if mpp is None else mpp
         self.vendor = self.properties.get("openslide.vendor", "")
         self.objective_power = objective_power(self.properties)
-        self._srgb, icc_note = (None, "") if self.icc_profile is None else srgb_transform(self.icc_profile)
+        profile = source.icc_profile
+        self._srgb, icc_note = (None, "") if profile is None else srgb_transform(profile)
+        self.icc_profile = None if icc_note else profile
         self.notes: tuple[str, ...] = (*(note for note in (mpp_note, icc_note) if note), *source.notes)
 
         self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
@@ -167,9 +168,9 @@ class Slide:
         """What is known of the stored colours, a clause for people."""
         if self._srgb is not None:
             return f"the file has a colour profile{f' ({self._srgb.name})' if self._srgb.name else ''}"
-        if self.icc_profile is None:
-            return "the file has no colour profile"
-        return next((n for n in self.notes if "colour profile" in n), "the file's colours are those of screens (sRGB)")
+        if self.icc_profile is not None:
+            return "the file's colours are those of screens (sRGB) already"
+        return next((note for note in self.notes if "colour profile" in note), "the file has no colour profile")
 
     @property
     def closed(self) -> bool:

@@ -13,6 +13,7 @@ from napari_mil.export import overlay_figure
 from napari_mil.export._colour_bar import tick_labels
 from napari_mil.export._scale_bar import format_length, round_length_um
 from napari_mil.maps import DISCLAIMER
+from napari_mil.slides import open_slide, read_scaled
 
 
 @pytest.fixture
@@ -152,3 +153,15 @@ def test_the_users_matplotlib_is_left_alone(scene, tmp_path):
     before = dict(mpl.rcParams)
     overlay_figure(tmp_path / "h.png", scene.slide, scene.amap, max_px=400)
     assert dict(mpl.rcParams) == before
+
+
+def test_the_slide_is_shown_in_the_colours_of_its_profile(profiled_slide, map_of, tmp_path, figures):
+    with open_slide(profiled_slide) as slide:
+        amap = map_of(slide, [(300, 400)], tile=128.0, attention=([1.0], "attention"))
+        overlay_figure(tmp_path / "a.png", slide, amap)
+        picture = figures[-1].axes[0].images[0]
+        left, right, bottom, top = picture.get_extent()
+        stored = read_scaled(slide, top, left, bottom - top, right - left, (150, 150))
+        true, shown = (np.mean(rgb, axis=(0, 1)) for rgb in (slide.to_srgb(stored), picture.get_array()))
+        np.testing.assert_allclose(shown, true, atol=1)
+        assert np.abs(true - stored.mean(axis=(0, 1))).min() > 4

@@ -12,6 +12,7 @@ from PIL import Image
 from napari_mil.errors import ExportError, MapError
 from napari_mil.export import export_patches, top_tiles
 from napari_mil.progress import finish
+from napari_mil.slides import open_slide
 
 
 def rows_of(table):
@@ -184,3 +185,13 @@ def test_unknown_numbers_are_empty_cells(scene, map_of, tmp_path):
     (row,) = rows_of(got.table)
     assert (row["contribution"], row["tissue_fraction"]) == ("", "")
     assert re.fullmatch(r"001_.*_a0\.9\.png", row["file"])
+
+
+def test_patches_keep_stored_colours_and_carry_the_slides_profile(profiled_slide, scanner_profile, map_of, tmp_path):
+    with open_slide(profiled_slide) as slide:
+        amap = map_of(slide, [(300, 400)], tile=128.0, attention=([1.0], "attention"))
+        finish(export_patches(slide, amap, tmp_path / "out", k=1, tile_px=128))
+        (file,) = (tmp_path / "out").glob("*.png")
+        with Image.open(file) as picture:
+            assert picture.info["icc_profile"] == scanner_profile
+            np.testing.assert_array_equal(np.asarray(picture), slide.read_patch(300, 400, 128.0, 128))
