@@ -1,0 +1,157 @@
+"""What a person has set in the window and wants to find again: scales of slides, and how colours are shown.
+
+Kept in one small JSON file in the user's configuration folder (``NAPARI_MIL_CONFIG`` names another). Only the window
+follows it: what is computed without a window depends on what it was given, and on nothing that lies around.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from .errors import NapariMilError
+from .files import replacing
+
+_log = logging.getLogger(__name__)
+
+MOST_SCALES = 1000
+"""Slides whose scale is kept; those set longest ago are dropped first."""
+
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OwnScale:
+    """The scale that a person has given for a slide.
+
+    Parameters
+    ----------
+    mpp : (float, float)
+        Microns per level-0 pixel, (y, x).
+    day : str
+        When, as "2026-01-31".
+    """
+
+    mpp: tuple[float, float]
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What has been set.
+
+    Parameters
+    ----------
+    scales : mapping of str to OwnScale
+        By the slide's quickhash, oldest first.
+    true_colours : bool
+        Whether slides are shown in the colours that their profile gives them.
+    """
+
+    scales: Mapping[str, OwnScale] = field(default_factory=dict)
+    true_colours: bool = True
+
+
+def preferences_file() -> Path:
+    """Return where preferences are kept; it need not exist."""
+    chosen = os.environ.get("NAPARI_MIL_CONFIG")
+    folder = Path(chosen) if chosen else platformdirs.user_config_path("napari-mil", appauthor=False)
+    return folder / "preferences.json"
+
+
+def read_preferences() -> Preferences:
+    """Return what has been set; what cannot be read counts as never set, which the log notes.
+
+    Returns
+    -------
+    Preferences
+        Never an error.
+    """
+    path = preferences_file()
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too large")
+        return _parsed(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Preferences()
+    except (OSError, ValueError, RecursionError) as error:
+        _log.warning("%s cannot be read (%s): what was set before is not used.", path, error)
+        return Preferences()
+
+
+def keep_scale(quickhash: str, mpp: tuple[float, float] | None) -> None:
+    """Remember the scale that a person gave for a slide.
+
+    Parameters
+    ----------
+    quickhash : str
+        Whose; see `SlideRef`.
+    mpp : (float, float) or None
+        Microns per level-0 pixel, (y, x); None forgets it.
+
+    Raises
+    ------
+    NapariMilError
+        If the disk refuses.
+    """
+    known = read_preferences()
+    scales = {key: own for key, own in known.scales.items() if key != quickhash}
+    if mpp is not None:
+        scales[quickhash] = OwnScale(mpp, date.today().isoformat())
+    _write(replace(known, scales=dict(list(scales.items())[-MOST_SCALES:])))
+
+
+def keep_true_colours(true_colours: bool) -> None:
+    """Remember whether slides are shown in true or in stored colours.
+
+    Parameters
+    ----------
+    true_colours : bool
+        True for those that the slide's profile gives.
+
+    Raises
+    ------
+    NapariMilError
+        If the disk refuses.
+    """
+    _write(replace(read_preferences(), true_colours=true_colours))
+
+
+def _parsed(raw: Any) -> Preferences:
+    """Return the preferences in parsed JSON; single entries that make no sense are left out."""
+    if not isinstance(raw, dict):
+        raise ValueError("it holds no preferences")
+    scales = {}
+    entries = raw.get("scales")
+    for quickhash, entry in (entries if isinstance(entries, dict) else {}).items():
+        try:
+            y, x = (float(v) for v in entry["mpp"])
+            own = OwnScale((y, x), str(entry["day"]))
+        except (KeyError, TypeError, ValueError):
+            continue
+        if all(math.isfinite(v) and v > 0 for v in own.mpp):
+            scales[quickhash] = own
+    return Preferences(scales, raw.get("true_colours") is not False)
+
+
+def _write(known: Preferences) -> None:
+    path = preferences_file()
+    record = {
+        "scales": {key: {"mpp": list(own.mpp), "day": own.day} for key, own in known.scales.items()},
+        "true_colours": known.true_colours,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NapariMilError(f"{path.parent} cannot be made ({error.strerror}): what you set is not kept.") from error
+    with replacing(path, NapariMilError) as partial:
+        partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
