@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..preferences import read_preferences
 from ..slides import slide_name
 
 if TYPE_CHECKING:
@@ -56,15 +57,19 @@ def slide_layer_data(slide: Slide) -> LayerData:
     (data, attributes, "image")
         For a napari reader.
     """
-    name = slide.name if slide.mpp is not None else f"{slide.name} (no scale: shown in pixels)"
+    known = read_preferences()
+    own = known.scales.get(slide.quickhash)
+    # what was asked for at opening comes before what was set once
+    given = own.mpp if own is not None and slide.mpp == slide.stated_mpp else None
+    mpp = given or slide.mpp
     attributes = {
-        "name": name,
+        "name": _slide_layer_name(slide, mpp),
         "multiscale": True,
         "rgb": True,
-        "metadata": {KEY: {"slide": slide}},
-        **placement(slide.mpp),
+        "metadata": {KEY: {"slide": slide} | ({"mpp": given} if given is not None else {})},
+        **placement(mpp),
     }
-    return slide.levels(), attributes, "image"
+    return slide.levels(srgb=known.true_colours), attributes, "image"
 
 
 def slide_of(layer: Layer | None) -> Slide | None:
@@ -83,23 +88,62 @@ def slide_of(layer: Layer | None) -> Slide | None:
     return layer.metadata.get(KEY, {}).get("slide") if layer is not None else None
 
 
-def rescale_slide(layer: Layer, mpp: tuple[float, float]) -> None:
-    """Show a slide without scale in microns after all, from a scale that the user knows.
+def rescale_slide(layer: Layer, mpp: tuple[float, float] | None) -> None:
+    """Show a slide at the scale that a person gives, or at its own again.
 
     Parameters
     ----------
     layer : napari layer
         A slide's layer.
-    mpp : (float, float)
-        Microns per level-0 pixel, (y, x).
+    mpp : (float, float) or None
+        Microns per level-0 pixel, (y, x); None for what the slide was opened with.
     """
-    place = placement(mpp)
+    known = layer.metadata[KEY]
+    known.pop("mpp", None)
+    if mpp is not None:
+        known["mpp"] = mpp
+    place = placement(mpp_of(layer))
     layer.scale = place["scale"]
     layer.units = place["units"]
-    layer.metadata[KEY]["mpp"] = mpp
     slide = slide_of(layer)
     if slide is not None:
-        layer.name = slide.name
+        layer.name = _slide_layer_name(slide, mpp_of(layer))
+
+
+def follow_scale(layer: Layer, old: tuple[float, float] | None, new: tuple[float, float] | None) -> None:
+    """Keep a layer that lies on a slide's pixels, such as outlines that people drew, on them when their scale changes.
+
+    Parameters
+    ----------
+    layer : napari layer
+        Any layer; one of another scale than the slide's old one is left alone.
+    old, new : (float, float) or None
+        Microns per level-0 pixel, (y, x), before and after.
+    """
+    before, after = placement(old), placement(new)
+    if layer.ndim != 2 or not np.allclose(layer.scale, before["scale"]):
+        return
+    moved = np.asarray(layer.translate) / before["scale"] * after["scale"]
+    layer.scale, layer.translate, layer.units = after["scale"], moved, after["units"]
+
+
+def show_true_colours(layer: Layer, true_colours: bool) -> None:
+    """Show a slide in the colours that its profile gives, or in those stored.
+
+    Parameters
+    ----------
+    layer : napari layer
+        A slide's layer.
+    true_colours : bool
+        True for those of the profile.
+    """
+    slide = slide_of(layer)
+    if slide is not None and slide.corrects_colours:
+        layer.data = slide.levels(srgb=true_colours)
+
+
+def _slide_layer_name(slide: Slide, mpp: tuple[float, float] | None) -> str:
+    return slide.name if mpp is not None else f"{slide.name} (no scale: shown in pixels)"
 
 
 def mpp_of(layer: Layer) -> tuple[float, float] | None:

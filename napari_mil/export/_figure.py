@@ -191,13 +191,14 @@ def _tissue_window(slide: Slide, amap: AttentionMap) -> _Window:
 
 def _read_window(slide: Slide, window: _Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the window at about the shape asked for, from the coarsest level that has the detail."""
-    for level in reversed(slide.levels()):
+    levels = slide.levels(srgb=False)
+    for level in reversed(levels):
         shrink_r, shrink_c = slide.shape[0] / level.shape[0], slide.shape[1] / level.shape[1]
         rows, cols = window.height / shrink_r, window.width / shrink_c
         if rows >= shape[0] and cols >= shape[1]:
             return level.resized(window.row / shrink_r, window.col / shrink_c, rows, cols, shape)
     finest = max(1, int(window.height)), max(1, int(window.width))
-    return slide.levels()[0].resized(window.row, window.col, window.height, window.width, finest)
+    return levels[0].resized(window.row, window.col, window.height, window.width, finest)
 
 
 def _draw_overlay(axes: Axes, subject: _Subject) -> None:

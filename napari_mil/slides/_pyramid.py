@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._slide import Slide
+
+    Convert = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ class PyramidLevel:
         Where decoded tiles are kept.
     above : PyramidLevel, optional
         The level this one is computed from; None where the file has the level itself.
+    convert : callable, optional
+        What stored tiles go through when they are decoded: (h, w, 3) uint8 to the same.
     """
 
     dtype = np.dtype(np.uint8)
@@ -64,8 +68,10 @@ class PyramidLevel:
         shape: tuple[int, int],
         cache: TileCache,
         above: PyramidLevel | None = None,
+        convert: Convert | None = None,
     ) -> None:
         self._slide, self._index, self._cache, self._above = slide, index, cache, above
+        self._convert = convert
         # tiles further down are made in the caller's thread: waiting for tasks of one's own pool would be for ever
         self._threads = _decoders if above is None else _averagers if above._above is None else None
         self.shape = (*shape, 3)
@@ -167,7 +173,8 @@ class PyramidLevel:
             window = (row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c)
             return self._above.resized(*window, (height, width))
         try:
-            return self._slide.read(self._index, row, col, height, width)
+            tile = self._slide.read(self._index, row, col, height, width)
+            return tile if self._convert is None else self._convert(tile)
         except SlideError as error:
             if self._slide.closed:
                 raise
@@ -188,7 +195,7 @@ def _averagers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="slide-averager")
 
 
-def build_levels(slide: Slide, cache_bytes: int) -> list[PyramidLevel]:
+def build_levels(slide: Slide, cache_bytes: int, convert: Convert | None = None) -> list[PyramidLevel]:
     """Line up the levels of a slide down to an overview.
 
     Parameters
@@ -199,6 +206,8 @@ def build_levels(slide: Slide, cache_bytes: int) -> list[PyramidLevel]:
         Most bytes that tiles of all levels may hold. Stored levels share three quarters of it; every computed level has
         its own part of the last quarter, for neither looking around at full resolution nor making the level above may
         push out an overview that took long to compute.
+    convert : callable, optional
+        What stored tiles go through when they are decoded; see `PyramidLevel`.
 
     Returns
     -------
@@ -217,7 +226,7 @@ def build_levels(slide: Slide, cache_bytes: int) -> list[PyramidLevel]:
     levels: list[PyramidLevel] = []
     for index, shape in enumerate(shapes):
         if index < stored:
-            levels.append(PyramidLevel(slide, index, shape, tiles))
+            levels.append(PyramidLevel(slide, index, shape, tiles, convert=convert))
         else:
             levels.append(PyramidLevel(slide, index, shape, TileCache(computed_bytes), levels[-1]))
     return levels

@@ -65,7 +65,9 @@ class Slide:
     level_tiles : tuple of (int, int)
         (height, width) of the pieces that each level is stored in, pixels of that level; (1, 1) where unknown.
     mpp : (float, float) or None
-        Microns per level-0 pixel, (y, x); None where unknown or impossible.
+        Microns per level-0 pixel, (y, x), in force; None where unknown or impossible.
+    stated_mpp : (float, float) or None
+        What the file says, even where another was given at opening.
     notes : tuple of str
         What the file says of itself and was not believed, a clause each ("the file's scale of ... was ignored").
     properties : mapping of str to str
@@ -109,8 +111,8 @@ class Slide:
         self.background = source.background
         self.reader, self.reader_why = source.name, source.why
 
-        own_mpp, mpp_note = slide_mpp(self.properties)
-        self.mpp = own_mpp if mpp is None else mpp
+        self.stated_mpp, mpp_note = slide_mpp(self.properties)
+        self.mpp = self.stated_mpp if mpp is None else mpp
         self.vendor = self.properties.get("openslide.vendor", "")
         self.objective_power = objective_power(self.properties)
         profile = source.icc_profile
@@ -120,7 +122,7 @@ class Slide:
 
         self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         self._levels_lock = threading.Lock()
-        self._levels: list[PyramidLevel] = []
+        self._levels: dict[bool, list[PyramidLevel]] = {}
 
     def __repr__(self) -> str:
         scale = "scale unknown" if self.mpp is None else f"{self.mpp[0]:.4g} x {self.mpp[1]:.4g} um/px"
@@ -191,7 +193,7 @@ class Slide:
         """Release the file and the cached tiles; harmless when repeated."""
         self._source.close()
         with self._levels_lock:
-            for level in self._levels:
+            for level in (level for kind in self._levels.values() for level in kind):
                 level.forget()
 
     def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -207,7 +209,7 @@ class Slide:
         Returns
         -------
         (height, width, 3) uint8
-            RGB as stored, composited on the background colour, which also fills what lies outside the slide.
+            RGB as stored (see `to_srgb`), on the background colour, which also fills what lies outside the slide.
 
         Raises
         ------
@@ -278,21 +280,36 @@ class Slide:
         """
         return self._source.associated_image(name)
 
-    def levels(self) -> list[PyramidLevel]:
+    def levels(self, *, srgb: bool = True) -> list[PyramidLevel]:
         """Return the pyramid as arrays that read themselves when sliced.
+
+        Parameters
+        ----------
+        srgb : bool
+            Whether to show the colours that the file's profile gives, for people; False keeps those stored. Where
+            `corrects_colours` is False, both are the same levels.
 
         Returns
         -------
         list of PyramidLevel
             (h, w, 3) uint8 each, finest first, the last at most 1024 px on its long edge.
         """
+        convert = self._srgb if srgb else None
+        # of two kinds of levels, each may hold half
+        share = self._cache_bytes if self._srgb is None else self._cache_bytes // 2
         with self._levels_lock:
-            if not self._levels:
-                self._levels = build_levels(self, self._cache_bytes)
-            return list(self._levels)
+            kind = convert is not None
+            if kind not in self._levels:
+                self._levels[kind] = build_levels(self, share, convert)
+            return list(self._levels[kind])
 
-    def pyramid(self) -> list[da.Array]:
+    def pyramid(self, *, srgb: bool = True) -> list[da.Array]:
         """Return the pyramid as dask arrays, for napari and for array programs.
+
+        Parameters
+        ----------
+        srgb : bool
+            As in `levels`.
 
         Returns
         -------
@@ -303,7 +320,8 @@ class Slide:
         import dask.array as da
 
         blank = np.empty((0, 0, 0), np.uint8)
-        return [da.from_array(level, chunks=level.chunks, name=False, meta=blank) for level in self.levels()]
+        levels = self.levels(srgb=srgb)
+        return [da.from_array(level, chunks=level.chunks, name=False, meta=blank) for level in levels]
 
     def read_patch(self, l0_row: float, l0_col: float, edge_l0: float, out_px: int) -> NDArray[np.uint8]:
         """Read a square patch at any size, from the best level and averaged over area.
@@ -332,7 +350,7 @@ class Slide:
         return read_scaled(self, l0_row, l0_col, edge_l0, edge_l0, (out_px, out_px))
 
     def thumbnail(self, max_px: int) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-        """Return the whole slide at most so many pixels long, computed block by block.
+        """Return the whole slide at most so many pixels long, in stored colours, computed block by block.
 
         Parameters
         ----------
@@ -359,7 +377,7 @@ class Slide:
         shrink = max(1.0, max(height, width) / max_px)
         rows, cols = max(1, round(height / shrink)), max(1, round(width / shrink))
         l0_per_px = height / rows, width / cols
-        fits = [level for level in self.levels() if level.shape[0] >= rows and level.shape[1] >= cols]
+        fits = [level for level in self.levels(srgb=False) if level.shape[0] >= rows and level.shape[1] >= cols]
         source = fits[-1]
         step = source.shape[0] / rows, source.shape[1] / cols
         block = max(1, int(CHUNK_PX / max(step)))
