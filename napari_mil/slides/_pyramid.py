@@ -215,7 +215,7 @@ def build_levels(slide: Slide, cache_bytes: int, convert: Convert | None = None)
         Finest first. Stored levels beyond the first that fits the overview are left out: the stamps of a few pixels
         that DICOM files carry no longer have the slide's proportions.
     """
-    shapes = list(slide.level_shapes)
+    shapes = list(slide.shown_shapes)
     stored = next((k + 1 for k, shape in enumerate(shapes) if max(shape) <= OVERVIEW_PX), len(shapes))
     shapes = shapes[:stored]
     while max(shapes[-1]) > OVERVIEW_PX:
