@@ -235,8 +235,8 @@ def test_a_slide_without_scale_is_asked_for_it(open_window, run_panel, shared_da
     assert "no scale" in layer.name
     assert not panel.run_tab.run.isEnabled()
     assert "scale" in panel.run_tab.status.text()
-    panel.run_tab.mpp.setValue(0.25)
-    panel.run_tab.mpp.editingFinished.emit()
+    panel.run_tab.scale.entry.setValue(0.25)
+    panel.run_tab.scale.entry.editingFinished.emit()
     assert panel.run_tab.run.isEnabled()
     assert tuple(layer.scale) == (0.25, 0.25)
     assert str(layer.units[0]) == "micrometer"
@@ -319,8 +319,9 @@ def test_a_second_map_hides_the_first(open_window, run_panel, small_slide: Path)
 def test_correcting_the_scale_takes_away_what_lay_elsewhere(open_window, run_panel, shared_data: Path) -> None:
     viewer, panel = open_window(shared_data / "slides" / "tcga-jp2k-no-mpp.svs")
     for mpp in (0.25, 0.5):
-        panel.run_tab.mpp.setValue(mpp)
-        panel.run_tab.mpp.editingFinished.emit()
+        panel.run_tab.scale.change.click()
+        panel.run_tab.scale.entry.setValue(mpp)
+        panel.run_tab.scale.entry.editingFinished.emit()
         assert len(viewer.layers) == 1
         assert "no scale" not in panel.run_tab.slide.currentText()
         run_panel(panel)

@@ -20,6 +20,7 @@ from ..layers import KEY, made_from, tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
+from .canvas_note import NO_SCALE, CanvasNote
 from .heatmap_tab import HeatmapTab
 from .legend import CanvasLegend, main_window_of
 from .run_tab import RunRequest, RunTab, progress_line
@@ -66,6 +67,8 @@ class MILPanel(QWidget):
         napari_viewer.layers.events.removed.connect(self._layer_removed)
         self._window: QWidget | None = None
         self.legend: CanvasLegend | None = None
+        self.no_scale: CanvasNote | None = None
+        self.run_tab.scale_missing.connect(self._show_no_scale)
         # Qt may delete the panel without closing it; its job must not outlive it.
         self.destroyed.connect(self._jobs.abandon)
         show_scale_bar(napari_viewer)
@@ -138,6 +141,9 @@ class MILPanel(QWidget):
             if self.legend is not None:
                 self.legend.deleteLater()
                 self.legend = None
+            if self.no_scale is not None:
+                self.no_scale.deleteLater()
+                self.no_scale = None
             self._viewer.layers.events.removed.disconnect(self._layer_removed)
             self._viewer = None
 
@@ -150,6 +156,8 @@ class MILPanel(QWidget):
             window.installEventFilter(self)
             self.legend = CanvasLegend(window.centralWidget())
             self._show_legend(self.heatmap_tab.overlay)
+            self.no_scale = CanvasNote(window.centralWidget(), NO_SCALE)
+            self.run_tab.refresh_slides()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End a run when the window has closed; asked a moment later, since napari may ask and stay open."""
@@ -223,6 +231,10 @@ class MILPanel(QWidget):
     def _show_legend(self, overlay: Overlay | None) -> None:
         if self.legend is not None:
             self.legend.show_overlay(overlay)
+
+    def _show_no_scale(self, missing: bool) -> None:
+        if self.no_scale is not None:
+            self.no_scale.setVisible(missing)
 
     def _release_if_closed(self) -> None:
         if self._window is not None and not self._window.isVisible():

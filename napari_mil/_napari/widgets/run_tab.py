@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -25,9 +25,11 @@ from superqt.utils import create_worker
 from ...errors import NapariMilError
 from ...features import models_folder
 from ...models import read_card
-from ..layers import made_from, mpp_of, rescale_slide, slide_of
+from ...preferences import keep_scale, keep_true_colours, read_preferences
+from ..layers import follow_scale, made_from, mpp_of, rescale_slide, show_true_colours, slide_of
 from .choice_box import Choice, ChoiceBox
 from .choices import device_choices, encoder_choices, model_choices
+from .slide_fields import ColourField, ScaleField
 
 if TYPE_CHECKING:
     import napari
@@ -75,6 +77,8 @@ class RunTab(QWidget):
 
     run_clicked = Signal(object)
     cancel_clicked = Signal()
+    scale_missing = Signal(bool)
+    """Whether a slide is shown in pixels, because nobody knows its scale."""
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -166,17 +170,12 @@ class RunTab(QWidget):
             prefer=self._viewer.layers.selection.active,
         )
         self._slide_changed()
+        self.scale_missing.emit(any(mpp_of(layer) is None for layer in layers))
 
     def _build(self) -> None:
         self.slide, self.model = ChoiceBox("Slide", self), ChoiceBox("Model", self)
         self.encoder, self.device = ChoiceBox("Encoder", self), ChoiceBox("Device", self)
-        self.mpp = QDoubleSpinBox(self)
-        self.mpp.setRange(0.0, 50.0)
-        self.mpp.setDecimals(4)
-        self.mpp.setSingleStep(0.05)
-        self.mpp.setSuffix(" µm per pixel")
-        self.mpp.setSpecialValueText("unknown: please enter")
-        self.mpp.setToolTip("This slide does not state its scale. About 0.25 for a 40x scan, 0.5 for 20x.")
+        self.scale, self.colours = ScaleField(self), ColourField(self)
         self.open_model = QToolButton(self)
         self.open_model.setText("…")
         self.open_model.setToolTip("Open a model file")
@@ -194,7 +193,8 @@ class RunTab(QWidget):
         models.addWidget(self.open_model)
         for label, field in (
             ("&Slide", self.slide),
-            ("Sc&ale", self.mpp),
+            ("Sc&ale", self.scale),
+            ("C&olours", self.colours),
             ("&Model", models),
             ("", self.card),
             ("&Encoder", self.encoder),
@@ -203,6 +203,7 @@ class RunTab(QWidget):
         ):
             self._form.addRow(label, field)
         self._form.labelForField(models).setBuddy(self.model)
+        self._form.labelForField(self.scale).setBuddy(self.scale.change)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 2)
         buttons.addWidget(self.cancel, 1)
@@ -214,7 +215,8 @@ class RunTab(QWidget):
         layout.addStretch(1)
 
         self.slide.currentIndexChanged.connect(self._slide_changed)
-        self.mpp.editingFinished.connect(self._scale_entered)
+        self.scale.changed.connect(self._scale_entered)
+        self.colours.toggled.connect(self._colours_switched)
         self.model.currentIndexChanged.connect(self._model_changed)
         self.encoder.currentIndexChanged.connect(self._refresh_buttons)
         self.device.currentIndexChanged.connect(self._device_changed)
@@ -251,21 +253,42 @@ class RunTab(QWidget):
 
     def _slide_changed(self, *_: Any) -> None:
         chosen = self.slide.current
-        lacks_scale = chosen is not None and slide_of(chosen.value).mpp is None  # type: ignore[union-attr]
-        self._form.setRowVisible(self.mpp, bool(lacks_scale))
-        if chosen is not None and lacks_scale:
-            self.mpp.setValue((mpp_of(chosen.value) or (0.0, 0.0))[0])
+        layer = chosen.value if chosen is not None else None
+        self.scale.show_layer(layer)
+        self.colours.show_layer(layer, corrected=read_preferences().true_colours)
         self._refresh_buttons()
 
-    def _scale_entered(self) -> None:
+    def _scale_entered(self, mpp: tuple[float, float] | None) -> None:
+        """Show the slide at another scale, take along what lies on it, and remember."""
         chosen = self.slide.current
-        if chosen is not None and self.mpp.value() > 0:
-            mpp = (self.mpp.value(), self.mpp.value())
-            rescale_slide(chosen.value, mpp)
-            self._remove_made_at_another_scale(slide_of(chosen.value), mpp)
-            self._viewer.reset_view()
-            self.refresh_slides()
-        self._refresh_buttons()
+        slide = slide_of(chosen.value) if chosen is not None else None
+        if chosen is None or slide is None:
+            return
+        layer: Layer = chosen.value
+        before = mpp_of(layer)
+        rescale_slide(layer, mpp if mpp != slide.mpp else None)
+        after = mpp_of(layer)
+        if after is not None:
+            self._remove_made_at_another_scale(slide, after)
+        if len(self.slide.choices) == 1:
+            for other in self._viewer.layers:
+                if other is not layer:
+                    follow_scale(other, before, after)
+        self._viewer.reset_view()
+        self.refresh_slides()
+        self._keep(lambda: keep_scale(slide.quickhash, after if after != slide.stated_mpp else None))
+
+    def _colours_switched(self, corrected: bool) -> None:
+        for layer in self._viewer.layers:
+            show_true_colours(layer, corrected)
+        self._keep(lambda: keep_true_colours(corrected))
+
+    def _keep(self, keep: Callable[[], None]) -> None:
+        """Remember what was set; where the disk refuses, it holds until the window is closed."""
+        try:
+            keep()
+        except NapariMilError as err:
+            self.say(str(err), error=True)
 
     def _remove_made_at_another_scale(self, slide: Any, mpp: tuple[float, float]) -> None:
         """Take away maps and outlines that would now lie in the wrong place; the next Run makes them anew."""
