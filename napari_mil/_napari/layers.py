@@ -8,10 +8,12 @@ import numpy as np
 
 from ..preferences import read_preferences
 from ..slides import slide_name
+from .viewers import camera, canvas_size_px
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import napari
     from napari.layers import Layer
     from numpy.typing import NDArray
 
@@ -125,6 +127,33 @@ def follow_scale(layer: Layer, old: tuple[float, float] | None, new: tuple[float
         return
     moved = np.asarray(layer.translate) / before["scale"] * after["scale"]
     layer.scale, layer.translate, layer.units = after["scale"], moved, after["units"]
+
+
+def fit_scanned(viewer: napari.Viewer) -> None:
+    """Show what was scanned as large as the canvas allows, where slides state that much around it was not.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose camera has just been set to show everything; left alone where that is what was scanned.
+    """
+    layers = [layer for layer in viewer.layers if layer.visible and slide_of(layer) is not None]
+    areas = [_scanned_world(layer) for layer in layers]
+    if not areas or all(slide_of(layer).scanned[2:] == slide_of(layer).shape for layer in layers):  # type: ignore[union-attr]
+        return
+    low, high = np.min([area[0] for area in areas], axis=0), np.max([area[1] for area in areas], axis=0)
+    view = camera(viewer)
+    view.center = (0.0, *(low + high) / 2)
+    # what napari leaves around everything, too
+    view.zoom = 0.95 * float(np.min(np.array(canvas_size_px(viewer)) / (high - low)))
+
+
+def _scanned_world(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the top left and bottom right corner of what was scanned, in world units."""
+    slide = slide_of(layer)
+    top, left, height, width = slide.scanned  # type: ignore[union-attr]
+    scale, at = np.asarray(layer.scale[-2:]), np.asarray(layer.translate[-2:])
+    return at + (np.array([top, left]) - 0.5) * scale, at + (np.array([top + height, left + width]) - 0.5) * scale
 
 
 def show_true_colours(layer: Layer, true_colours: bool) -> None:

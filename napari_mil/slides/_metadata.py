@@ -49,6 +49,43 @@ def background_colour(properties: Mapping[str, str]) -> tuple[int, int, int]:
     return r, g, b
 
 
+def scanned_origin(properties: Mapping[str, str]) -> tuple[float, float]:
+    """Return level-0 (x, y) of the corner of what was scanned; (0, 0) where the file states none."""
+    x, y = (_bound(properties, axis) for axis in "xy")
+    return (0.0, 0.0) if x is None or y is None else (x, y)
+
+
+def scanned_area(properties: Mapping[str, str], shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return where on the slide there is what was scanned.
+
+    Parameters
+    ----------
+    properties : mapping of str to str
+        OpenSlide's properties.
+    shape : (int, int)
+        Level-0 height and width.
+
+    Returns
+    -------
+    (float, float, float, float)
+        Top, left, height and width, level-0 pixels; the whole slide where the file states none that lies in it.
+    """
+    left, top = scanned_origin(properties)
+    height, width = _bound(properties, "height") or 0.0, _bound(properties, "width") or 0.0
+    inside = min(top, left) >= 0 and top + height <= shape[0] and left + width <= shape[1]
+    if not inside or min(height, width) < 1:
+        return 0.0, 0.0, float(shape[0]), float(shape[1])
+    return top, left, height, width
+
+
+def _bound(properties: Mapping[str, str], name: str) -> float | None:
+    try:
+        value = float(properties[f"openslide.bounds-{name}"])
+    except (KeyError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
 def objective_power(properties: Mapping[str, str]) -> float | None:
     """Return the nominal magnification, or None; for display only, since the true scale is the mpp."""
     try:

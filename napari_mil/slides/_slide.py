@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import numpy as np
 from ._cache import default_cache_bytes
 from ._geometry import level_scales, shown_shape
 from ._icc import srgb_transform
-from ._metadata import objective_power, slide_hash, slide_mpp
+from ._metadata import objective_power, scanned_area, scanned_origin, slide_hash, slide_mpp
 from ._name import slide_name
 from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
 from ._ref import SlideRef
@@ -154,11 +153,15 @@ class Slide:
 
         QuPath shows only what was scanned, and its coordinates begin at this corner.
         """
-        try:
-            x, y = (float(self.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
-        except ValueError:
-            return 0.0, 0.0
-        return (x, y) if math.isfinite(x) and math.isfinite(y) else (0.0, 0.0)
+        return scanned_origin(self.properties)
+
+    @property
+    def scanned(self) -> tuple[float, float, float, float]:
+        """Top, left, height and width of what was scanned, level-0 pixels; the whole slide where the file states none.
+
+        Around it MIRAX and others leave much that is nothing but background.
+        """
+        return scanned_area(self.properties, self.shape)
 
     @property
     def corrects_colours(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from napari_mil._napari.layers import mpp_of, slide_layer_data, slide_of
+from napari_mil._napari.viewers import camera, canvas_size_px
 from napari_mil._napari.widgets.canvas_note import NO_SCALE
 from napari_mil.preferences import keep_scale, keep_true_colours, preferences_file, read_preferences
 from napari_mil.slides import open_slide
@@ -151,3 +152,27 @@ def test_where_nothing_can_be_kept_it_still_holds(
     assert tuple(viewer.layers[0].scale) == (0.25, 0.25)
     assert "not kept" in panel.run_tab.status.text()
     assert not preferences_file().exists()
+
+
+def test_what_was_scanned_fills_the_view(open_window, small_slide: Path) -> None:
+    """As in MIRAX files, of which most is nothing: Home shows the tissue, and coordinates stay the file's."""
+    viewer, _ = open_window(small_slide)
+    layer = viewer.layers[0]
+    viewer.reset_view()
+    whole_zoom = camera(viewer).zoom
+    slide = slide_of(layer)
+    slide.properties = {f"openslide.bounds-{k}": v for k, v in zip(("x", "y", "width", "height"), "9731", strict=True)}
+    viewer.reset_view()
+    assert camera(viewer).zoom > 100 * whole_zoom
+    slide.properties = {
+        "openslide.bounds-x": "400",
+        "openslide.bounds-y": "100",
+        "openslide.bounds-width": "300",
+        "openslide.bounds-height": "600",
+    }
+    viewer.reset_view()
+    # 0.5 um per pixel, pixel centres on whole numbers
+    np.testing.assert_allclose(camera(viewer).center[-2:], ((100 + 300 - 0.5) * 0.5, (400 + 150 - 0.5) * 0.5))
+    height, width = canvas_size_px(viewer)
+    assert camera(viewer).zoom == pytest.approx(0.95 * min(height / 300, width / 150))
+    assert tuple(layer.translate) == (0, 0)

@@ -55,3 +55,21 @@ def test_corner_of_what_was_scanned(small_slide: Path, stated: dict[str, str], o
 )
 def test_a_name_as_a_table_states_it(path: str, name: str) -> None:
     assert slide_name(path) == name
+
+
+@pytest.mark.parametrize(
+    ("stated", "area"),
+    [
+        (None, (0, 0, 1200, 1600)),
+        (("100", "40", "1500", "1160"), (40, 100, 1160, 1500)),
+        (("100", "40", "1501", "1160"), (0, 0, 1200, 1600)),
+        (("-1", "40", "15", "11"), (0, 0, 1200, 1600)),
+        (("1", "4", "0", "11"), (0, 0, 1200, 1600)),
+        (("1", "4", "a", "nan"), (0, 0, 1200, 1600)),
+    ],
+)
+def test_what_was_scanned(small_slide: Path, stated: tuple[str, ...] | None, area: tuple[float, ...]) -> None:
+    names = ("x", "y", "width", "height")
+    with open_slide(small_slide) as slide:
+        slide.properties = {f"openslide.bounds-{k}": v for k, v in zip(names, stated or (), strict=False)}
+        assert slide.scanned == area

@@ -16,7 +16,7 @@ from ...export import export_patches
 from ...maps import DISCLAIMER
 from ...progress import Progress
 from ...slides import slide_name
-from ..layers import KEY, made_from, tissue_layer_data
+from ..layers import KEY, fit_scanned, made_from, tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
@@ -65,6 +65,7 @@ class MILPanel(QWidget):
         self.heatmap_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.shown_changed.connect(self._show_legend)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
+        napari_viewer.events.reset_view.connect(self._fit_scanned)
         self._window: QWidget | None = None
         self.legend: CanvasLegend | None = None
         self.no_scale: CanvasNote | None = None
@@ -145,6 +146,7 @@ class MILPanel(QWidget):
                 self.no_scale.deleteLater()
                 self.no_scale = None
             self._viewer.layers.events.removed.disconnect(self._layer_removed)
+            self._viewer.events.reset_view.disconnect(self._fit_scanned)
             self._viewer = None
 
     def showEvent(self, event: QEvent) -> None:
@@ -231,6 +233,9 @@ class MILPanel(QWidget):
     def _show_legend(self, overlay: Overlay | None) -> None:
         if self.legend is not None:
             self.legend.show_overlay(overlay)
+
+    def _fit_scanned(self, _: Any) -> None:
+        fit_scanned(self._viewer)
 
     def _show_no_scale(self, missing: bool) -> None:
         if self.no_scale is not None:
