@@ -119,16 +119,20 @@ def describe_training(result: TrainingResult, out: Path) -> Described:
 
 
 def _slide(path: Path) -> Described:
+    from .preferences import read_preferences
     from .slides import open_slide
 
     with open_slide(path) as slide:
+        own = read_preferences().scales.get(slide.quickhash)
         record: dict[str, Any] = {
             "kind": "slide",
             "path": str(path),
             "format": slide.vendor,
             "shape_px": list(slide.shape),
             "mpp": list(slide.mpp) if slide.mpp else None,
+            "mpp_set_in_window": list(own.mpp) if own is not None else None,
             "objective_power": slide.objective_power,
+            "colours": slide.colours,
             "levels": [
                 {"shape_px": list(shape), "downsample": down}
                 for shape, down in zip(slide.level_shapes, slide.level_downsamples, strict=True)
@@ -142,8 +146,17 @@ def _slide(path: Path) -> Described:
             mm = f"{width * slide.mpp[1] / 1000:.1f} x {height * slide.mpp[0] / 1000:.1f} mm"
             scale = f"{slide.mpp[1]:.4g} µm per pixel, {mm}"
     levels = ", ".join(f"{level['downsample']:.4g}x" for level in record["levels"])
-    text = f"{path.name}: {record['format']} slide, {width:,} x {height:,} px, {scale}\nLevels: {levels}"
-    return record, text
+    lines = [
+        f"{path.name}: {record['format']} slide, {width:,} x {height:,} px, {scale}",
+        f"Levels: {levels}",
+        f"Colours: {record['colours']}",
+    ]
+    if own is not None:
+        lines.append(
+            f"In the window it is shown at {own.mpp[1]:.4g} µm per pixel, set by you on {own.day}. "
+            f"Commands go by the file: give them --slide-mpp {own.mpp[1]:.4g}."
+        )
+    return record, "\n".join(lines)
 
 
 def _model(path: Path) -> Described:

@@ -9,9 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
+
+from napari_mil.describe import describe
+from napari_mil.preferences import keep_scale
+from napari_mil.slides import open_slide
 
 BAD_NUMBERS = [
     ["run", "a", "--model", "m", "--out", "o", "--slide-mpp", "inf"],
@@ -59,6 +64,21 @@ def test_info_tells_slides_models_features_and_maps_apart(
     text = call("info", out / "attention.h5").stdout
     assert f"{said['patches']:,} patches of 64 µm" in text
     assert "0.5 µm per pixel, 0.8 x 0.6 mm" in call("info", small_slide).stdout
+
+
+def test_a_scale_set_in_the_window_is_told_but_not_followed(small_slide: Path, profiled_slide: Path) -> None:
+    with open_slide(small_slide) as slide:
+        keep_scale(slide.quickhash, (0.3, 0.3))
+    said, text = describe(small_slide)
+    assert said["mpp"] == pytest.approx([0.5, 0.5])
+    assert said["mpp_set_in_window"] == [0.3, 0.3]
+    assert f"0.3 µm per pixel, set by you on {date.today().isoformat()}" in text
+    assert "--slide-mpp 0.3." in text
+    assert "Colours: the file has no colour profile" in text
+    said, text = describe(profiled_slide)
+    assert said["mpp_set_in_window"] is None
+    assert "set by you" not in text
+    assert "Colours: the file has a colour profile (RGB built-in)" in text
 
 
 def test_export_and_extract_and_train(ran: tuple[Path, dict], small_slide: Path, tmp_path: Path) -> None:
