@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from napari_mil._napari.launch import add
@@ -96,6 +97,73 @@ def test_crosses_lie_where_they_were_drawn_at_every_level(
             window = canvas[top : canvas.shape[0] - top, left : canvas.shape[1] - left, :3]
             level_px = off_centre_px(window.max(axis=2) < 120) / 4
             assert np.abs(level_px).max() < 0.5, f"level {level}: cross at {(row, col)} is {level_px} level pixels off"
+
+
+@pytest.mark.parametrize(
+    ("shape", "factors", "mpp"),
+    [
+        # as writers cut: the last pixels of 4 x 4 and 16 x 16 are dropped, 3 and 15 of them
+        ((3215, 4847), (4, 16), (0.25, 0.25)),
+        # or filled up; pixels need not be square
+        ((3201, 4833), (2, 4, 8, 16), (0.5, 0.25)),
+    ],
+)
+def test_levels_cut_or_filled_by_their_writer_lie_in_place(
+    make_napari_viewer: Callable[..., napari.Viewer],
+    tmp_path: Path,
+    shape: tuple[int, int],
+    factors: tuple[int, ...],
+    mpp: tuple[float, float],
+) -> None:
+    """To half a level pixel at nine places, the corners among them."""
+    cut = len(factors) == 2
+    half = 2 * factors[-1]
+    margin = 2 * half
+    places = [
+        (row, col)
+        for row in (margin, shape[0] // 2, shape[0] - 1 - margin)
+        for col in (margin, shape[1] // 2, shape[1] - 1 - margin)
+    ]
+    levels = [np.full((*shape, 3), 240, np.uint8)]
+    for row, col in places:
+        levels[0][row - half : row + half + 1, col - half : col + half + 1] = 0
+    for n in factors:
+        rows, cols = (edge // n if cut else -(-edge // n) for edge in shape)
+        pad = [(0, max(0, edge * n - full)) for edge, full in zip((rows, cols), shape, strict=True)]
+        whole = np.pad(levels[0], (*pad, (0, 0)), mode="edge")[: rows * n, : cols * n]
+        levels.append(whole.reshape(rows, n, cols, n, 3).mean(axis=(1, 3)).astype(np.uint8))
+    path = tmp_path / "levels.tif"
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for k, level in enumerate(levels):
+            tiff.write(
+                level,
+                tile=(256, 256),
+                photometric="rgb",
+                compression="deflate",
+                metadata=None,
+                subfiletype=int(k > 0),
+                resolution=(1e4 / mpp[1], 1e4 / mpp[0]),
+                resolutionunit="CENTIMETER",
+            )
+    viewer = make_napari_viewer(show=True)
+    layer = add(viewer, read_slides(str(path))[0])
+    bare(viewer)
+    for level, n in enumerate((1, *factors)[: len(layer.data)]):
+        layer.locked_data_level = level
+        zoom = 4 / (n * max(mpp))
+        for row, col in places:
+            canvas = grab(viewer, (row * mpp[0], col * mpp[1]), zoom)
+            per_px = np.array(mpp) * zoom
+            # the square and some glass, not the black around the slide
+            reach = 1.5 * half * per_px
+            middle = (np.array(canvas.shape[:2]) - 1) / 2
+            top, left = np.maximum(0, np.floor(middle - reach)).astype(int)
+            window = canvas[top : canvas.shape[0] - top, left : canvas.shape[1] - left, :3].max(axis=2)
+            # by its ink: half covered pixels count half
+            ink = np.clip(240.0 - window, 0, None)
+            found = [(ink.sum(1 - axis) * np.arange(ink.shape[axis])).sum() / ink.sum() for axis in (0, 1)]
+            level_px = (np.array(found) - (np.array(ink.shape) - 1) / 2) / per_px / n
+            assert np.abs(level_px).max() < 0.5, f"level {level}: {(row, col)} is {level_px} level pixels off"
 
 
 def test_overlay_tile_is_centred_on_its_cross(
