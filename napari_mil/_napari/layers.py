@@ -8,7 +8,7 @@ import numpy as np
 
 from ..preferences import read_preferences
 from ..slides import slide_name
-from .viewers import camera, canvas_size_px
+from .viewers import camera
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,13 +129,15 @@ def follow_scale(layer: Layer, old: tuple[float, float] | None, new: tuple[float
     layer.scale, layer.translate, layer.units = after["scale"], moved, after["units"]
 
 
-def fit_scanned(viewer: napari.Viewer) -> None:
+def fit_scanned(viewer: napari.Viewer, canvas_px: tuple[int, int]) -> None:
     """Show what was scanned as large as the canvas allows, where slides state that much around it was not.
 
     Parameters
     ----------
     viewer : napari.Viewer
         Whose camera has just been set to show everything; left alone where that is what was scanned.
+    canvas_px : (int, int)
+        Height and width of the canvas, as Qt counts pixels.
     """
     layers = [layer for layer in viewer.layers if layer.visible and slide_of(layer) is not None]
     areas = [_scanned_world(layer) for layer in layers]
@@ -145,7 +147,7 @@ def fit_scanned(viewer: napari.Viewer) -> None:
     view = camera(viewer)
     view.center = (0.0, *(low + high) / 2)
     # what napari leaves around everything, too
-    view.zoom = 0.95 * float(np.min(np.array(canvas_size_px(viewer)) / (high - low)))
+    view.zoom = 0.95 * float(np.min(np.array(canvas_px) / (high - low)))
 
 
 def _scanned_world(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

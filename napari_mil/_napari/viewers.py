@@ -46,24 +46,6 @@ def camera(viewer: napari.Viewer) -> Any:
     return scene.camera if scene is not None and hasattr(scene, "camera") else viewer.camera
 
 
-def canvas_size_px(viewer: napari.Viewer) -> tuple[float, float]:
-    """Return the canvas's (height, width); napari 0.9 made it public.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-
-    Returns
-    -------
-    (float, float)
-        Pixels as the camera's zoom counts them.
-    """
-    canvas = getattr(viewer, "canvas", None)
-    height, width = canvas.size if canvas is not None and hasattr(canvas, "size") else viewer._canvas_size
-    return float(height), float(width)
-
-
 def show_scale_bar(viewer: napari.Viewer | None) -> None:
     """Switch the scale bar on, readable over pink tissue and white glass alike.
 

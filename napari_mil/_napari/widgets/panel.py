@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager, show_error, show_info
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from ...errors import NapariMilError
 from ...export import export_patches
@@ -66,7 +66,7 @@ class MILPanel(QWidget):
         self.heatmap_tab.shown_changed.connect(self._show_legend)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
         napari_viewer.events.reset_view.connect(self._fit_scanned)
-        self._window: QWidget | None = None
+        self._window: QMainWindow | None = None
         self.legend: CanvasLegend | None = None
         self.no_scale: CanvasNote | None = None
         self.run_tab.scale_missing.connect(self._show_no_scale)
@@ -235,7 +235,9 @@ class MILPanel(QWidget):
             self.legend.show_overlay(overlay)
 
     def _fit_scanned(self, _: Any) -> None:
-        fit_scanned(self._viewer)
+        if self._window is not None:
+            canvas = self._window.centralWidget().size()
+            fit_scanned(self._viewer, (canvas.height(), canvas.width()))
 
     def _show_no_scale(self, missing: bool) -> None:
         if self.no_scale is not None:
