@@ -106,7 +106,10 @@ def build_viewer(
     except ImportError as err:  # qtpy's own errors are ImportErrors too
         raise NapariMilError("The window needs Qt, which is not installed. Run: pip install 'napari[all]'") from err
 
+    from .session import attach
+
     viewer = napari.Viewer(title=f"napari-mil: {opened.path.name}", **viewer_options)
+    attach(viewer)
     add(viewer, slide_layer_data(opened))
     show_panel(viewer)
     if amap is not None:

@@ -71,7 +71,7 @@ def slide_layer_data(slide: Slide) -> LayerData:
         "metadata": {KEY: {"slide": slide} | ({"mpp": given} if given is not None else {})},
         **placement(mpp),
     }
-    return slide.levels(srgb=known.true_colours), attributes, "image"
+    return _levels(slide, known.true_colours), attributes, "image"
 
 
 def slide_of(layer: Layer | None) -> Slide | None:
@@ -170,7 +170,17 @@ def show_true_colours(layer: Layer, true_colours: bool) -> None:
     """
     slide = slide_of(layer)
     if slide is not None and slide.corrects_colours:
-        layer.data = slide.levels(srgb=true_colours)
+        layer.data = _levels(slide, true_colours)
+
+
+def _levels(slide: Slide, true_colours: bool) -> Sequence[Any]:
+    import napari
+
+    if napari.current_viewer() is None:  # read by a script: nobody waits for a window
+        return slide.levels(srgb=true_colours)
+    from .streaming import screen_levels
+
+    return screen_levels(slide, srgb=true_colours)
 
 
 def _slide_layer_name(slide: Slide, mpp: tuple[float, float] | None) -> str:

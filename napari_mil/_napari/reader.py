@@ -92,7 +92,12 @@ def read_slides(path: str | list[str]) -> list[LayerData]:
 
     paths = [path] if isinstance(path, str) else list(path)
     layers = [slide_layer_data(open_slide(p)) for p in paths]
-    show_scale_bar(napari.current_viewer())
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        from .session import attach
+
+        attach(viewer)
+        show_scale_bar(viewer)
     return layers
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
+    from ._faults import Faults as Faults
+    from ._indexing import spans as spans
     from ._name import SLIDE_EXTENSIONS as SLIDE_EXTENSIONS
     from ._name import slide_name as slide_name
     from ._open import can_open as can_open
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "_faults": ["Faults"],
+        "_indexing": ["spans"],
         "_name": ["SLIDE_EXTENSIONS", "slide_name"],
         "_open": ["can_open", "open_slide"],
         "_pyramid": ["PyramidLevel"],

@@ -87,13 +87,18 @@ class HandlePool:
                 return
         handle.close()
 
+    def rest(self) -> None:
+        """Close the idle handles; the next read opens another."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for handle in idle:
+            handle.close()
+
     def close(self) -> None:
         """Close all handles, those still reading as soon as they are given back."""
         with self._lock:
             self.closed = True
-            idle, self._idle = self._idle, []
-        for handle in idle:
-            handle.close()
+        self.rest()
 
     def _open(self) -> openslide.OpenSlide:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
     from ._slide import Slide
     from ._source import Source
 
-_READS = "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM and tiled TIFF"
+_READS = (
+    "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM, TIFF and OME-TIFF"
+)
+
+_SLIDE_SIZED_PX = 4096
+"""Long edge from which a plain picture is taken for a slide without being told so."""
 
 
 def can_open(path: str | os.PathLike[str]) -> bool:
-    """Tell cheaply whether OpenSlide recognises a file, or a DICOM slide in a folder.
+    """Tell cheaply whether a path is a slide: a file in a slide format, a picture of a slide's size, a DICOM folder.
 
-    Only headers are looked at, so a file that passes may still be damaged further in.
+    Only headers are looked at, so a file that passes may still be damaged further in. Smaller pictures can be opened,
+    too, but are left to other readers.
 
     Parameters
     ----------
@@ -32,9 +39,17 @@ def can_open(path: str | os.PathLike[str]) -> bool:
     bool
         False for whatever another reader should take, never an error.
     """
+    from openslide import OpenSlide
+
     try:
-        return _slide_file(Path(path)) is not None
-    except OSError:
+        file = _slide_file(Path(path))
+        if file is None:
+            return False
+        if OpenSlide.detect_format(file) is not None:
+            return True
+        with closing(_other_source(file)) as source:
+            return len(source.level_shapes) > 1 or max(source.level_shapes[0]) >= _SLIDE_SIZED_PX
+    except (OSError, SlideError):
         return False
 
 
@@ -73,36 +88,47 @@ def open_slide(
         raise ValueError(f"cache_bytes must be positive, not {cache_bytes}")
     asked = Path(path).expanduser()
     try:
-        found = _slide_file(asked)
-        if found is None:
+        file = _slide_file(asked)
+        if file is None:
             raise SlideError(_why_not(asked))
+        source = _source(file)
     except OSError as error:
         raise SlideError(f"{asked} cannot be read ({error.strerror}). Check that you may read it.") from error
     from ._slide import Slide
 
     # absolute, so that what is made from the slide can be traced from any folder
-    return Slide(_source(found), path=asked.absolute(), file=found, mpp=scale, cache_bytes=cache_bytes)
+    return Slide(source, path=asked.absolute(), file=file, mpp=scale, cache_bytes=cache_bytes)
 
 
 def _source(file: Path) -> Source:
-    """Choose what reads a file: directly what can be, OpenSlide the rest of what it knows."""
+    """Choose what reads a file: directly what can be, OpenSlide the rest of what it knows, then others."""
     from openslide import OpenSlide
 
     from ._openslide import OpenSlideSource
     from ._tiff import NotCoveredError
-    from ._tiff_open import direct_alone, direct_beside
+    from ._tiff_open import direct_beside
 
     if OpenSlide.detect_format(file) is None:
-        try:
-            return direct_alone(file)
-        except NotCoveredError as error:
-            raise SlideError(f"{file} cannot be shown as a slide: {error}.") from error
+        return _other_source(file)
     inner = OpenSlideSource(file)
     try:
         return direct_beside(inner, file)
     except NotCoveredError as error:
         inner.why = str(error)
         return inner
+
+
+def _other_source(file: Path) -> Source:
+    """Open what OpenSlide does not know."""
+    from ._tiff import NotCoveredError
+    from ._tiff_open import direct_alone, is_tiff
+
+    if not is_tiff(file):
+        raise SlideError(_why_not(file))
+    try:
+        return direct_alone(file)
+    except NotCoveredError as error:
+        raise SlideError(_why_not(file, str(error))) from error
 
 
 def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
@@ -113,10 +139,8 @@ def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def _slide_file(path: Path) -> Path | None:
-    """Return the file that is to be read, or None where nothing recognises one."""
+    """Return the file that is to be read: the path, or the first DICOM slide in a folder; None where there is none."""
     from openslide import OpenSlide
-
-    from ._tiff_open import is_tiff
 
     if path.is_dir():
         with os.scandir(path) as entries:
@@ -126,21 +150,22 @@ def _slide_file(path: Path) -> Path | None:
         return None
     # detect_format answers None for a file that may not be read; opening it tells the two apart
     with path.open("rb") as file:
-        if not file.read(1):
-            return None
-    return path if OpenSlide.detect_format(path) is not None or is_tiff(path) else None
+        return path if file.read(1) else None
 
 
-def _why_not(path: Path) -> str:
+def _why_not(path: Path, reason: str = "") -> str:
     if not path.exists():
         return f"{path} does not exist. Check the path, and that its drive is connected."
     if path.is_dir():
         return f"{path} is a folder without a DICOM slide. Open one slide file in it instead."
+    if not path.is_file():
+        return f"{path} is no file. Choose a slide file."
     if path.stat().st_size == 0:
         return f"{path} is empty (0 bytes). Copy it again from where it came."
+    because = f" ({reason})" if reason else ""
     if path.suffix.lower() in SLIDE_EXTENSIONS:
         return (
-            f"{path} is named like a slide but is damaged, cut short, or of a kind that cannot be read. "
+            f"{path} is named like a slide but is damaged, cut short, or of a kind that cannot be read{because}. "
             f"Copy it again from the scanner; what can be read is {_READS}."
         )
-    return f"{path} is not a whole-slide image. What can be read is {_READS}."
+    return f"{path} is not a whole-slide image{because}. What can be read is {_READS}."

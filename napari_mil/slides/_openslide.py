@@ -109,6 +109,9 @@ class OpenSlideSource:
         flat.paste(picture, mask=picture.getchannel("A"))
         return np.array(flat)
 
+    def rest(self) -> None:
+        self._pool.rest()
+
     def close(self) -> None:
         self._pool.close()
 

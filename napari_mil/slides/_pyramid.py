@@ -1,39 +1,38 @@
 """The levels of a slide as arrays that read themselves when sliced.
 
-Levels the file has are read through a cache of decoded tiles; below them, levels of half the size each are computed
-from the one above, tile by tile and only when looked at, until the last is small enough for an overview.
+Levels the file has are read through a cache of decoded tiles. Where they are far apart, and below the last, levels of
+half the size each are computed from the one above, tile by tile and only when looked at, until the last is small enough
+for an overview.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import SlideError
-from ._cache import TileCache
+from ._faults import Faults, hatched
+from ._indexing import spans
+from ._loader import tile_loader
 from ._resample import cover, resize_area
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._cache import TileCache
     from ._slide import Slide
 
     Convert = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
-_log = logging.getLogger(__name__)
+Place = tuple[int, int]
+"""Tile row and column."""
 
-CHUNK_PX = 512
-"""Edge of a cached tile. A view of 1400 x 1000 px on a 40x scan took 10, 14 and 19 ms with 256, 512 and 1024; through
-dask, whose cost is per tile, 24, 17 and 22 ms."""
-
-OVERVIEW_PX = 1024
-"""Long edge that the last level does not exceed: napari loads that level whole for its thumbnail."""
+_FEW_TILES = 4
+"""So many computed tiles are not worth threads of their own: what they are computed from is read by threads."""
 
 
 class PyramidLevel:
@@ -50,12 +49,18 @@ class PyramidLevel:
         Place in the pyramid, 0 is the finest.
     shape : (int, int)
         Height and width, pixels of this level.
+    tile : (int, int)
+        Height and width of a cached tile, pixels of this level.
     cache : TileCache
         Where decoded tiles are kept.
+    faults : Faults
+        Where tiles that cannot be read are noted, for all levels of the pyramid.
+    stored : int, optional
+        The slide's level that this is; None where it is computed.
     above : PyramidLevel, optional
-        The level this one is computed from; None where the file has the level itself.
+        The next finer level, which this one is computed from if it is not stored.
     convert : callable, optional
-        What stored tiles go through when they are decoded: (h, w, 3) uint8 to the same.
+        What stored tiles, (h, w, 3) uint8, go through when they are decoded, such as a colour profile.
     """
 
     dtype = np.dtype(np.uint8)
@@ -66,19 +71,25 @@ class PyramidLevel:
         slide: Slide,
         index: int,
         shape: tuple[int, int],
+        *,
+        tile: tuple[int, int],
         cache: TileCache,
+        faults: Faults,
+        stored: int | None = None,
         above: PyramidLevel | None = None,
         convert: Convert | None = None,
     ) -> None:
-        self._slide, self._index, self._cache, self._above = slide, index, cache, above
-        self._convert = convert
-        # tiles further down are made in the caller's thread: waiting for tasks of one's own pool would be for ever
-        self._threads = _decoders if above is None else _averagers if above._above is None else None
+        self._slide, self._index, self._cache, self._faults = slide, index, cache, faults
+        self._stored, self._above, self._convert = stored, above, convert
+        self._below: PyramidLevel | None = None
+        if above is not None:
+            above._below = self
+        self._tile_px = tile
         self.shape = (*shape, 3)
-        self.chunks = (min(CHUNK_PX, shape[0]), min(CHUNK_PX, shape[1]), 3)
+        self.chunks = (min(tile[0], shape[0]), min(tile[1], shape[1]), 3)
 
     def __repr__(self) -> str:
-        kind = "as stored" if self._above is None else "computed"
+        kind = "computed" if self._stored is None else "as stored"
         return f"<PyramidLevel {self._index} of {self._slide.path.name}: {self.shape[0]} x {self.shape[1]} px, {kind}>"
 
     def __len__(self) -> int:
@@ -89,18 +100,26 @@ class PyramidLevel:
         """Number of values: height x width x 3."""
         return self.shape[0] * self.shape[1] * 3
 
+    @property
+    def stored(self) -> int | None:
+        """The slide's level that this is; None where it is computed from a finer one."""
+        return self._stored
+
+    @property
+    def faults(self) -> Faults:
+        """Tiles of the whole pyramid that could not be read."""
+        return self._faults
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype=dtype)
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        row, col, channel = _three(key)
-        top, height, rows = _span(row, self.shape[0])
-        left, width, cols = _span(col, self.shape[1])
+        (top, height, rows), (left, width, cols), channel = spans(key, self.shape)
         result: NDArray[np.uint8] = self.read(top, left, height, width)[rows, cols, channel]
         return result
 
     def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-        """Assemble a window of this level from its tiles.
+        """Assemble a window of this level from its tiles, waiting for those not at hand.
 
         Parameters
         ----------
@@ -112,21 +131,86 @@ class PyramidLevel:
         (height, width, 3) uint8
             RGB.
         """
-        places = [
-            (tile_row, tile_col)
-            for tile_row in range(row // CHUNK_PX, -(-(row + height) // CHUNK_PX))
-            for tile_col in range(col // CHUNK_PX, -(-(col + width) // CHUNK_PX))
-        ]
+        places = self._places(row, col, height, width)
         out = np.empty((height, width, 3), np.uint8)
-        for (tile_row, tile_col), tile in zip(places, self._tiles(places), strict=True):
-            top, left = tile_row * CHUNK_PX, tile_col * CHUNK_PX
-            r0, r1 = max(row, top), min(row + height, top + tile.shape[0])
-            c0, c1 = max(col, left), min(col + width, left + tile.shape[1])
-            out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
+        for place, tile in zip(places, self._tiles(places), strict=True):
+            self._paste(out, row, col, place, tile)
         return out
 
-    def forget(self) -> None:
-        """Drop the decoded tiles."""
+    def glimpse(
+        self, row: int, col: int, height: int, width: int, *, wait_s: float, group: Hashable = "view"
+    ) -> tuple[NDArray[np.uint8], list[Future[object]]]:
+        """Assemble a window from what is at hand within a short time; have the rest made meanwhile.
+
+        What is not at hand is drawn from coarser levels, as far as these are, else in the background colour. A newer
+        glimpse of the same group takes precedence: what only the older one asked for is not made any more.
+
+        Parameters
+        ----------
+        row, col, height, width : int
+            Pixels of this level; must lie inside it.
+        wait_s : float
+            Wait at most so many seconds for tiles being made.
+        group : hashable
+            What glimpses at this pyramid replace one another.
+
+        Returns
+        -------
+        rgb : (height, width, 3) uint8
+            What can be shown now.
+        pending : list of Future
+            One for each tile that is still being made; empty where ``rgb`` is what `read` returns.
+        """
+        places = self._places(row, col, height, width)
+        at_hand = {place: self._ready(place) for place in places}
+        missing = [place for place in places if at_hand[place] is None]
+        # even where none is missing: what the view before asked for is not wanted any more
+        futures = tile_loader().ask((self._faults, group), [self._task(place) for place in missing])
+        if futures:
+            wait(futures, wait_s)
+        pending = []
+        for place, future in zip(missing, futures, strict=True):
+            if future.done() and not future.cancelled() and future.exception() is None:
+                at_hand[place] = future.result()  # type: ignore[assignment]
+            else:
+                pending.append(future)
+        out = np.empty((height, width, 3), np.uint8)
+        for place, tile in at_hand.items():
+            self._paste(out, row, col, place, self._stand_in(place) if tile is None else tile)
+        return out, pending
+
+    def prefetch(self, row: int, col: int, height: int, width: int, heading: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Have the surroundings of a window made when nobody waits for anything else, and the levels next to it.
+
+        Parameters
+        ----------
+        row, col, height, width : int
+            The window, pixels of this level.
+        heading : (float, float)
+            Where the view is moving, (row, col), any length: tiles ahead come first.
+        """
+        tile_h, tile_w = self._tile_px
+        around = self._within(row - tile_h, col - tile_w, height + 2 * tile_h, width + 2 * tile_w)
+        middle = row + height / 2, col + width / 2
+        ahead = sorted(
+            around,
+            key=lambda at: (
+                -heading[0] * ((at[0] + 0.5) * tile_h - middle[0]) - heading[1] * ((at[1] + 0.5) * tile_w - middle[1])
+            ),
+        )
+        wanted = [self._task(place) for place in ahead if self._ready(place) is None]
+        for other, part in ((self._below, 1.0), (self._above, 0.5)):
+            if other is not None:
+                wanted += other._tasks_around(
+                    *(m / n for m, n in zip(middle, self.shape, strict=False)),
+                    *(part * m / n for m, n in zip((height, width), self.shape, strict=False)),
+                )
+        tile_loader().ask_ahead((self._faults, "view"), wanted[:_MOST_AHEAD])
+
+    def rest(self) -> None:
+        """Drop the decoded tiles, and what is being asked for."""
+        for group in ("view", "overview"):
+            tile_loader().drop((self._faults, group))
         self._cache.clear()
 
     def resized(
@@ -151,112 +235,113 @@ class PyramidLevel:
         block = self.read(top, left, bottom - top, right - left)
         return resize_area(block, row - top, col - left, height, width, out_shape)
 
-    def _tiles(self, places: list[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
+    def _places(self, row: int, col: int, height: int, width: int) -> list[Place]:
+        tile_h, tile_w = self._tile_px
+        return [
+            (tile_row, tile_col)
+            for tile_row in range(row // tile_h, -(-(row + height) // tile_h))
+            for tile_col in range(col // tile_w, -(-(col + width) // tile_w))
+        ]
+
+    def _within(self, row: float, col: float, height: float, width: float) -> list[Place]:
+        """Return the tiles of a window that may leave the level."""
+        top, bottom = max(0, int(row)), min(self.shape[0], int(row + height) + 1)
+        left, right = max(0, int(col)), min(self.shape[1], int(col + width) + 1)
+        return self._places(top, left, bottom - top, right - left) if bottom > top and right > left else []
+
+    def _tasks_around(self, row: float, col: float, height: float, width: float) -> list[tuple[Hashable, Any]]:
+        """Return what makes the tiles missing around a place, all as parts of the level's height and width."""
+        h, w = height * self.shape[0], width * self.shape[1]
+        places = self._within(row * self.shape[0] - h / 2, col * self.shape[1] - w / 2, h, w)
+        return [self._task(place) for place in places if self._ready(place) is None]
+
+    def _paste(self, out: NDArray[np.uint8], row: int, col: int, place: Place, tile: NDArray[np.uint8]) -> None:
+        """Copy what a tile shares with the window whose corner is at (row, col)."""
+        height, width = out.shape[:2]
+        top, left = place[0] * self._tile_px[0], place[1] * self._tile_px[1]
+        r0, r1 = max(row, top), min(row + height, top + tile.shape[0])
+        c0, c1 = max(col, left), min(col + width, left + tile.shape[1])
+        out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
+
+    def _tiles(self, places: list[Place]) -> Iterator[NDArray[np.uint8]]:
         """Yield tiles in order, making those not at hand side by side."""
-        if self._threads is None or sum((self._index, *place) not in self._cache for place in places) < 2:
-            return map(self._tile, places)
-        return self._threads().map(self._tile, places)
+        missing = [place for place in places if (self._index, *place) not in self._cache]
+        few = 2 if self._stored is not None else _FEW_TILES
+        loader = tile_loader()
+        if len(missing) < few or loader.inside:
+            yield from map(self._tile, places)
+            return
+        made = dict(zip(missing, loader.ask(object(), [self._task(place) for place in missing]), strict=True))
+        for place in places:
+            future = made.pop(place, None)
+            yield self._tile(place) if future is None else future.result()  # type: ignore[misc]
 
-    def _tile(self, place: tuple[int, int]) -> NDArray[np.uint8]:
+    def _task(self, place: Place) -> tuple[Hashable, Any]:
+        return (self._faults, self._index, *place), partial(self._tile, place)
+
+    def _tile(self, place: Place) -> NDArray[np.uint8]:
+        tile = self._ready(place)
+        if tile is not None:
+            return tile
         key = (self._index, *place)
-        tile = self._cache.get(key)
-        if tile is None:
-            tile = self._compute(place[0] * CHUNK_PX, place[1] * CHUNK_PX)
-            self._cache.put(key, tile)
-        return tile
-
-    def _compute(self, row: int, col: int) -> NDArray[np.uint8]:
-        height, width = min(CHUNK_PX, self.shape[0] - row), min(CHUNK_PX, self.shape[1] - col)
-        if self._above is not None:
-            # the true ratio, not 2: an odd size would otherwise drift by up to a pixel towards the far edge
-            ratio_r, ratio_c = (a / b for a, b in zip(self._above.shape[:2], self.shape[:2], strict=True))
-            window = (row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c)
-            return self._above.resized(*window, (height, width))
+        height, width = self._size(place)
         try:
-            tile = self._slide.read(self._index, row, col, height, width)
-            return tile if self._convert is None else self._convert(tile)
+            tile = self._compute(place, height, width)
         except SlideError as error:
             if self._slide.closed:
                 raise
             # one bad tile must not hide the rest of the slide from the person looking at it
-            _log.warning("%s", error)
-            return _hatched(height, width)
+            self._faults.note(key, error)
+            return hatched(height, width)
+        self._faults.forgive(key)
+        self._cache.put(key, tile)
+        return tile
+
+    def _ready(self, place: Place) -> NDArray[np.uint8] | None:
+        key = (self._index, *place)
+        tile = self._cache.get(key)
+        return hatched(*self._size(place)) if tile is None and self._faults.recent(key) else tile
+
+    def _size(self, place: Place) -> tuple[int, int]:
+        (tile_h, tile_w), (rows, cols, _) = self._tile_px, self.shape
+        return min(tile_h, rows - place[0] * tile_h), min(tile_w, cols - place[1] * tile_w)
+
+    def _compute(self, place: Place, height: int, width: int) -> NDArray[np.uint8]:
+        row, col = place[0] * self._tile_px[0], place[1] * self._tile_px[1]
+        if self._stored is not None:
+            tile = self._slide.read(self._stored, row, col, height, width)
+            return tile if self._convert is None else self._convert(tile)
+        # the true ratio, not 2: an odd size would otherwise drift by up to a pixel towards the far edge
+        above: PyramidLevel = self._above  # type: ignore[assignment]
+        ratio_r, ratio_c = (a / b for a, b in zip(above.shape[:2], self.shape[:2], strict=True))
+        return above.resized(row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c, (height, width))
+
+    def _stand_in(self, place: Place) -> NDArray[np.uint8]:
+        """Return a tile enlarged from the finest coarser level at hand."""
+        height, width = self._size(place)
+        row, col = place[0] * self._tile_px[0], place[1] * self._tile_px[1]
+        level = self._below
+        while level is not None:
+            rows, cols = (
+                ((start + np.arange(count) + 0.5) * (there / here)).astype(np.intp)
+                for start, count, there, here in zip((row, col), (height, width), level.shape, self.shape, strict=False)
+            )
+            part = level._if_at_hand(int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1)
+            if part is not None:
+                enlarged: NDArray[np.uint8] = part[rows - rows[0]][:, cols - cols[0]]
+                return enlarged
+            level = level._below
+        return np.broadcast_to(np.array(self._slide.background, np.uint8), (height, width, 3))
+
+    def _if_at_hand(self, top: int, left: int, bottom: int, right: int) -> NDArray[np.uint8] | None:
+        out = np.empty((bottom - top, right - left, 3), np.uint8)
+        for place in self._places(top, left, *out.shape[:2]):
+            tile = self._ready(place)
+            if tile is None:
+                return None
+            self._paste(out, top, left, place, tile)
+        return out
 
 
-@cache
-def _decoders() -> ThreadPoolExecutor:
-    """Return the threads that decode tiles, one set for all slides."""
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="slide-decoder")
-
-
-@cache
-def _averagers() -> ThreadPoolExecutor:
-    """Return the threads that compute the first level from decoded tiles; they wait for the decoders alone."""
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="slide-averager")
-
-
-def build_levels(slide: Slide, cache_bytes: int, convert: Convert | None = None) -> list[PyramidLevel]:
-    """Line up the levels of a slide down to an overview.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    cache_bytes : int
-        Most bytes that tiles of all levels may hold. Stored levels share three quarters of it; every computed level has
-        its own part of the last quarter, for neither looking around at full resolution nor making the level above may
-        push out an overview that took long to compute.
-    convert : callable, optional
-        What stored tiles go through when they are decoded; see `PyramidLevel`.
-
-    Returns
-    -------
-    list of PyramidLevel
-        Finest first. Stored levels beyond the first that fits the overview are left out: the stamps of a few pixels
-        that DICOM files carry no longer have the slide's proportions.
-    """
-    shapes = list(slide.shown_shapes)
-    stored = next((k + 1 for k, shape in enumerate(shapes) if max(shape) <= OVERVIEW_PX), len(shapes))
-    shapes = shapes[:stored]
-    while max(shapes[-1]) > OVERVIEW_PX:
-        height, width = shapes[-1]
-        shapes.append((max(1, round(height / 2)), max(1, round(width / 2))))
-    computed_bytes = cache_bytes // 4 // max(1, len(shapes) - stored)
-    tiles = TileCache(cache_bytes - computed_bytes * (len(shapes) - stored))
-    levels: list[PyramidLevel] = []
-    for index, shape in enumerate(shapes):
-        if index < stored:
-            levels.append(PyramidLevel(slide, index, shape, tiles, convert=convert))
-        else:
-            levels.append(PyramidLevel(slide, index, shape, TileCache(computed_bytes), levels[-1]))
-    return levels
-
-
-def _three(key: Any) -> tuple[Any, Any, Any]:
-    """Fill an index up to three axes."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis not in keys:
-        keys.append(Ellipsis)
-    at = keys.index(Ellipsis)
-    keys[at : at + 1] = [slice(None)] * (4 - len(keys))
-    if len(keys) != 3:
-        raise IndexError(f"a slide's level has 3 axes (row, column, colour), not {len(keys)}")
-    row, col, channel = keys
-    return row, col, channel
-
-
-def _span(index: Any, length: int) -> tuple[int, int, int | slice]:
-    """Return the first element an index touches, how many from there on, and the index within those."""
-    if not isinstance(index, slice):
-        return range(length)[index], 1, 0
-    touched = range(length)[index]
-    if not touched:
-        return 0, 0, slice(0)
-    first, last = min(touched[0], touched[-1]), max(touched[0], touched[-1])
-    return first, last - first + 1, slice(None, None, index.step)
-
-
-def _hatched(height: int, width: int) -> NDArray[np.uint8]:
-    """Return grey diagonal stripes, which no tissue looks like, for a tile that cannot be read."""
-    stripe = (np.add.outer(np.arange(height), np.arange(width)) // 16) % 2
-    return np.repeat(np.where(stripe, np.uint8(200), np.uint8(150))[..., None], 3, axis=2)
+_MOST_AHEAD = 64
+"""Tiles made ahead of a view at most: 50 MB."""

@@ -54,7 +54,7 @@ class FileBytes:
         try:
             return self._read(offset, count)
         except OSError:
-            self._forget()  # a network drive that was away is back under a new handle only
+            self.rest()  # a network drive that was away is back under a new handle only
         try:
             return self._read(offset, count)
         except OSError as error:
@@ -63,10 +63,17 @@ class FileBytes:
                 "Check that its drive is connected, then open the slide again."
             ) from error
 
+    def rest(self) -> None:
+        """Close the file until the next read."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
     def close(self) -> None:
         """Close the file; harmless when repeated."""
         self.closed = True
-        self._forget()
+        self.rest()
 
     def _read(self, offset: int, count: int) -> bytes:
         with self._lock:
@@ -82,12 +89,6 @@ class FileBytes:
             return os.pread(descriptor, count, offset)
         finally:
             os.close(descriptor)
-
-    def _forget(self) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
 
 
 class Segments:

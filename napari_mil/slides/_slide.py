@@ -16,9 +16,9 @@ import numpy as np
 from ._cache import default_cache_bytes
 from ._geometry import level_scales, shown_shape
 from ._icc import srgb_transform
+from ._levels import CHUNK_PX, build_levels
 from ._metadata import objective_power, scanned_area, scanned_origin, slide_hash, slide_mpp
 from ._name import slide_name
-from ._pyramid import CHUNK_PX, PyramidLevel, build_levels
 from ._ref import SlideRef
 from ._resample import read_scaled
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
+    from ._pyramid import PyramidLevel
     from ._source import Source
 
 
@@ -195,9 +196,17 @@ class Slide:
     def close(self) -> None:
         """Release the file and the cached tiles; harmless when repeated."""
         self._source.close()
+        self._drop_tiles()
+
+    def rest(self) -> None:
+        """Release the file and the cached tiles until the slide is read again."""
+        self._source.rest()
+        self._drop_tiles()
+
+    def _drop_tiles(self) -> None:
         with self._levels_lock:
             for level in (level for kind in self._levels.values() for level in kind):
-                level.forget()
+                level.rest()
 
     def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         """Read a window of a level.

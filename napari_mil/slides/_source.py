@@ -92,5 +92,8 @@ class Source(Protocol):
             If there is none of that name, or it cannot be read.
         """
 
+    def rest(self) -> None:
+        """Release the file until it is read again."""
+
     def close(self) -> None:
         """Release the file; harmless when repeated, and while others read."""

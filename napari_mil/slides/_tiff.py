@@ -199,6 +199,12 @@ class TiffSource:
             raise SlideError(f"{self._path} has no picture named {name!r}.")
         return self._inner.associated_image(name)
 
+    def rest(self) -> None:
+        self._bytes.rest()
+        self._strips.clear()
+        if self._inner is not None:
+            self._inner.rest()
+
     def close(self) -> None:
         self._bytes.close()
         self._strips.clear()

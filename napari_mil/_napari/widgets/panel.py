@@ -18,6 +18,7 @@ from ...progress import Progress
 from ...slides import slide_name
 from ..layers import KEY, fit_scanned, made_from, tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
+from ..session import attach
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
 from .canvas_note import NO_SCALE, CanvasNote
@@ -73,6 +74,7 @@ class MILPanel(QWidget):
         # Qt may delete the panel without closing it; its job must not outlive it.
         self.destroyed.connect(self._jobs.abandon)
         show_scale_bar(napari_viewer)
+        attach(napari_viewer)
 
     @property
     def running(self) -> bool:
