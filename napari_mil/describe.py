@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import NapariMilError
 
 if TYPE_CHECKING:
+    from .features import Features
     from .results import RunResult
     from .training import TrainingResult
 
@@ -62,6 +63,7 @@ def describe_run(result: RunResult, out: Path) -> Described:
         "slide": result.slide.path,
         "model": amap.model.title or amap.model.pooling,
         "patches": len(result.features),
+        "unreadable_patches": result.features.unreadable_tiles,
         "tissue_mm2": result.mask.area_mm2,
         "probabilities": probabilities,
         "out": str(out),
@@ -70,7 +72,7 @@ def describe_run(result: RunResult, out: Path) -> Described:
     }
     area = f", {result.mask.area_mm2:.1f} mm² of tissue" if result.mask.area_mm2 is not None else ""
     text = (
-        f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}\n"
+        f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}{left_out(result.features)}\n"
         f"{record['model']}: {_chances(probabilities)}\n"
         f"Written to {out}: {', '.join(sorted(result.files))}"
     )
@@ -222,6 +224,7 @@ def _features(path: Path) -> Described:
         "kind": "features",
         "path": str(path),
         "patches": len(features),
+        "unreadable_patches": features.unreadable_tiles,
         "dim": int(features.values.shape[1]),
         "encoder": asdict(features.encoder),
         "slide": asdict(features.slide),
@@ -231,10 +234,27 @@ def _features(path: Path) -> Described:
     }
     text = (
         f"{path.name}: {len(features):,} patches of {grid.tile_um:g} µm ({grid.tile_px} px at {grid.mpp:g} µm per "
-        f"pixel), {features.values.shape[1]} numbers each, from {features.encoder.name}\n"
+        f"pixel), {features.values.shape[1]} numbers each, from {features.encoder.name}{left_out(features)}\n"
         f"Slide: {features.slide.path}"
     )
     return record, text
+
+
+def left_out(features: Features) -> str:
+    """Return a clause on the patches that are missing because the slide's file is damaged; empty where none are.
+
+    Parameters
+    ----------
+    features : Features
+        A slide's.
+
+    Returns
+    -------
+    str
+        Begins with a semicolon.
+    """
+    lost = features.unreadable_tiles
+    return f"; {lost:,} more could not be read (the slide's file is damaged there) and were left out" if lost else ""
 
 
 def _chances(probabilities: dict[str, float]) -> str:

@@ -230,6 +230,7 @@ def write_run_json(path: Path, result: RunResult) -> Path:
         },
         "tiles": {
             "count": len(amap.grid),
+            "unreadable": result.features.unreadable_tiles,
             "tile_px": amap.grid.tile_px,
             "mpp": amap.grid.mpp,
             "tile_l0_px": amap.grid.tile_l0,

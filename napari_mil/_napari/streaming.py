@@ -227,7 +227,7 @@ def stream_of(layer: Any) -> Stream | None:
     Stream or None
         Its levels' stream.
     """
-    data = getattr(layer, "data", None)
+    data: Any = getattr(layer, "data", None)
     first = data[0] if getattr(layer, "multiscale", False) and len(data) else None
     return first.stream if isinstance(first, ScreenLevel) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,12 +13,29 @@ from numpy.typing import NDArray
 
 from ..errors import EncoderError, SlideError
 from ._ahead import map_ahead, usable_cores
+from ._blocks import Patches
 from ._encoder import Encoder
 
 _MAX_BATCH = {"cpu": 128, "cuda": 256, "mps": 128}
 _MAX_BATCH_PX = {"cpu": 2**19, "cuda": 2**24, "mps": 2**22}
 _MAX_BATCH_WORK = {"cpu": 1e8, "cuda": 3e10, "mps": 3e9}  # parameters times patches
 _LARGE = 1.5e8  # parameters from which one patch keeps all cores busy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Features of some tiles.
+
+    Parameters
+    ----------
+    tiles : (n,) int64
+        Their places in the grid.
+    values : (n, D) float32
+        Their features.
+    """
+
+    tiles: NDArray[np.int64]
+    values: NDArray[np.float32]
 
 
 def fitting_batch(encoder: Encoder, device: str) -> int:
@@ -34,8 +52,8 @@ def fitting_batch(encoder: Encoder, device: str) -> int:
 
 
 def iter_encoded(
-    batches: Iterable[NDArray[np.uint8] | None], encoder: Encoder, *, batch_size: int
-) -> Generator[NDArray[np.float32] | None, None, None]:
+    batches: Iterable[Patches | None], encoder: Encoder, *, batch_size: int
+) -> Generator[Rows | None, None, None]:
     """Encode batches in order on the encoder's device.
 
     On the CPU several batches run side by side, each on one core: splitting every small operation of a small encoder
@@ -43,8 +61,8 @@ def iter_encoded(
 
     Parameters
     ----------
-    batches : iterable of (n, T, T, 3) uint8 or None
-        Patches; None while their source is waiting.
+    batches : iterable of Patches or None
+        At least one patch each; None while their source is waiting.
     encoder : Encoder
         On its device.
     batch_size : int
@@ -52,7 +70,7 @@ def iter_encoded(
 
     Yields
     ------
-    (n, D) float32 or None
+    Rows or None
         Features of a batch; None while waiting.
 
     Raises
@@ -79,8 +97,8 @@ def iter_encoded(
 
 
 def _until_failure(
-    batches: Iterable[NDArray[np.uint8] | None], failures: list[SlideError]
-) -> Generator[NDArray[np.uint8] | None, None, None]:
+    batches: Iterable[Patches | None], failures: list[SlideError]
+) -> Generator[Patches | None, None, None]:
     """Yield batches up to the place that cannot be read, and remember why it could not."""
     try:
         yield from batches
@@ -94,11 +112,13 @@ class _BatchEncoder:
     def __init__(self, encoder: Encoder, size: int) -> None:
         self._encoder, self._size = encoder, size
 
-    def __call__(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, patches: Patches) -> Rows:
+        pixels = patches.pixels
         while True:
             size = self._size
             try:
-                return np.concatenate([self._encode(patches[i : i + size]) for i in range(0, len(patches), size)])
+                values = [self._encode(pixels[i : i + size]) for i in range(0, len(pixels), size)]
+                return Rows(patches.tiles, np.concatenate(values))
             except RuntimeError as err:
                 if not _is_out_of_memory(err):
                     raise EncoderError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from ._encoder import Encoder
 from ._encoding import fitting_batch, iter_encoded
 from ._features import EncoderInfo, Features
 from ._partial import Partial, claim, partial_path
-from ._store import describe, read_features, write_features
+from ._store import asked_hash, describe, grid_hash, read_features, write_features
 
 STAGE = "Reading and encoding patches"
 _MPP_TOLERANCE = 0.02
@@ -123,37 +123,38 @@ def iter_extract(
         return kept
     with ExitStack() as stack:
         blocks = plan_blocks(slide, grid, block_px)
-        order = np.concatenate([block.tiles for block in blocks]) if blocks else np.empty(0, np.int64)
         values = np.empty((len(grid), encoder.info.dim), np.float32)
+        read = np.zeros(len(grid), bool)
         partial, notice = None, choice.note
         if target is not None:
             stack.enter_context(claim(target))
-            header = _header(grid, encoder.info, ref, order)
+            header = _header(grid, encoder.info, ref)
             partial = stack.enter_context(Partial(partial_path(target), header, encoder.info.dim))
-            notice = _restore(partial, values, order) or notice
-        done = partial.done if partial else 0
+            notice = _restore(partial, values, read) or notice
+        done = int(read.sum())
         pacer = Pacer(STAGE, len(grid), done=done)
         yield Progress(STAGE, done, len(grid), message=notice)
         size = batch_size or fitting_batch(encoder, choice.device)
-        patches = stack.enter_context(
-            closing(
-                iter_batches(slide, grid, blocks, skip=done, batch_size=size, threads=threads or min(8, usable_cores()))
-            )
-        )
+        threads = threads or min(8, usable_cores())
+        batches = iter_batches(slide, grid, blocks, read=read.copy(), batch_size=size, threads=threads)
+        patches = stack.enter_context(closing(batches))
         encoded = stack.enter_context(closing(iter_encoded(patches, encoder.to(choice.device), batch_size=size)))
         for rows in encoded:
             if rows is not None:
-                values[order[done : done + len(rows)]] = rows
-                done += len(rows)
+                values[rows.tiles], read[rows.tiles] = rows.values, True
+                done += len(rows.tiles)
                 if partial:
-                    partial.append(rows)
+                    partial.append(rows.tiles, rows.values)
             step = pacer.step(done, notice)
             if step:
                 yield step
-        features = Features(values, grid, encoder.info, ref)
+        features = _of_readable(values, grid, read, encoder.info, ref)
         if target is not None and partial is not None:
-            write_features(target, features)
+            write_features(target, features, asked=grid)
             partial.delete()
+        if features.unreadable_tiles:
+            lost = f"{features.unreadable_tiles:,} of {len(grid):,} patches could not be read and were left out: "
+            yield Progress(STAGE, done, len(grid), message=lost + "the slide's file is damaged there.")
         return features
 
 
@@ -180,28 +181,32 @@ def _already_there(path: Path | None, grid: TileGrid, encoder: EncoderInfo, ref:
     same = (
         found.encoder == encoder
         and (found.slide.quickhash, found.slide.mpp, found.slide.shape) == (ref.quickhash, ref.mpp, ref.shape)
-        and _grid_hash(found.grid) == _grid_hash(grid)
+        # tiles that could not be read are asked for again, and are not in the file's own grid
+        and grid_hash(grid) in (asked_hash(path), grid_hash(found.grid))
     )
     return found if same else None
 
 
-def _grid_hash(grid: TileGrid) -> str:
-    numbers = np.array([grid.tile_l0, grid.stride_l0, grid.tile_px, grid.mpp], np.float64)
-    parts = numbers.tobytes() + np.ascontiguousarray(grid.l0_rc).tobytes() + grid.tissue_fraction.tobytes()
-    return hashlib.sha256(parts).hexdigest()
+def _of_readable(
+    values: NDArray[np.float32], grid: TileGrid, read: NDArray[np.bool_], encoder: EncoderInfo, ref: SlideRef
+) -> Features:
+    """Return the features of the tiles that were read, and how many were not."""
+    if not read.all():
+        grid, values = replace(grid, l0_rc=grid.l0_rc[read], tissue_fraction=grid.tissue_fraction[read]), values[read]
+    return Features(values, grid, encoder, ref, int((~read).sum()))
 
 
-def _header(grid: TileGrid, encoder: EncoderInfo, ref: SlideRef, order: NDArray[np.int64]) -> dict[str, object]:
+def _header(grid: TileGrid, encoder: EncoderInfo, ref: SlideRef) -> dict[str, object]:
     """Return what unfinished rows must agree in to be continued; the slide may have been moved meanwhile."""
     record = describe(grid, encoder, ref)
     record["slide"].pop("path")
-    record["tiles_sha256"] = _grid_hash(grid)
-    record["order_sha256"] = hashlib.sha256(order.tobytes()).hexdigest()
+    record["tiles_sha256"] = grid_hash(grid)
+    record["frames"] = "placed"  # each with its tiles' places in the grid
     return record
 
 
-def _restore(partial: Partial, values: NDArray[np.float32], order: NDArray[np.int64]) -> str:
-    done = partial.restore(values, order)
-    if done:
-        return f"Going on after {done:,} patches done before."
+def _restore(partial: Partial, values: NDArray[np.float32], read: NDArray[np.bool_]) -> str:
+    partial.restore(values, read)
+    if partial.done:
+        return f"Going on after {partial.done:,} patches done before."
     return "The unfinished file belonged to other settings; starting anew." if partial.replaced else ""

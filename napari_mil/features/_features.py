@@ -61,12 +61,15 @@ class Features:
         What made the features.
     slide : SlideRef
         Which slide they come from.
+    unreadable_tiles : int
+        Tiles with tissue that ``grid`` lacks because the slide is damaged there.
     """
 
     values: NDArray[np.float32]
     grid: TileGrid
     encoder: EncoderInfo
     slide: SlideRef
+    unreadable_tiles: int = 0
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) != len(self.grid):

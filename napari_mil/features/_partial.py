@@ -1,9 +1,9 @@
 """The unfinished feature file: rows appended as they come, safe against a kill at any moment.
 
 Not HDF5, because a process killed while HDF5 rewrites its tables can leave a file that nothing opens. This one is
-only ever appended to: one line of JSON that says what the rows belong to, then frames of (rows, CRC-32, float32
-values). Whatever follows the last whole frame is cut off on resuming, so at most the frame being written is lost. The
-rows become an HDF5 file once all are there.
+only ever appended to: one line of JSON that says what the rows belong to, then frames of (count, CRC-32, places
+in the grid, float32 values). Whatever follows the last whole frame is cut off on resuming, so at most the frame being
+written is lost. The rows become an HDF5 file once all are there.
 """
 
 from __future__ import annotations
@@ -117,30 +117,29 @@ class Partial:
     ) -> None:
         self._file.close()
 
-    def restore(self, values: NDArray[np.float32], places: NDArray[np.int64]) -> int:
-        """Put the rows on the disk into ``values`` (N, dim) and return how many; what is broken is cut off.
-
-        ``places`` (N,) says where in ``values`` the first row of the file goes, the second, and so on.
-        """
+    def restore(self, values: NDArray[np.float32], read: NDArray[np.bool_]) -> None:
+        """Put the rows on the disk into ``values`` (N, dim) and mark them in ``read`` (N,); cut off what is broken."""
         self._file.seek(len(self._head))
         good = self._file.tell()
-        for rows in self._frames(len(values)):
-            values[places[self.done : self.done + len(rows)]] = rows
+        for tiles, rows in self._frames(len(values)):
+            values[tiles] = rows
+            read[tiles] = True
             self.done += len(rows)
             good = self._file.tell()
         self._file.truncate(good)
         self._file.seek(good)
-        return self.done
 
-    def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows (n, dim) float32; on the disk's way at once, and forced onto it every second.
+    def append(self, tiles: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+        """Add rows (n, dim) float32 and their places in the grid (n,) int64.
+
+        They are on the disk's way at once, and forced onto it every second.
 
         Raises
         ------
         FeaturesError
             Where there is no room; the file then holds what it held before.
         """
-        data = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+        data = tiles.astype("<i8").tobytes() + rows.astype("<f4").tobytes()
         start = self._file.tell()
         try:
             self._write(_FRAME.pack(len(rows), zlib.crc32(data)) + data)
@@ -177,18 +176,19 @@ class Partial:
         while view:  # an unbuffered file may take less than it is given
             view = view[self._file.write(view) :]
 
-    def _frames(self, most: int) -> Iterator[NDArray[np.float32]]:
+    def _frames(self, most: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield the whole frames from here on, at most so many rows."""
         while len(head := self._file.read(_FRAME.size)) == _FRAME.size:
             count, check = _FRAME.unpack(head)
-            size = count * self._dim * 4
+            size = count * (8 + 4 * self._dim)
             if not 0 < count <= most:
                 return
             data = self._file.read(size)
             if len(data) != size or zlib.crc32(data) != check:
                 return
             most -= count
-            yield np.frombuffer(data, "<f4").reshape(count, self._dim)
+            tiles = np.frombuffer(data, "<i8", count)
+            yield tiles, np.frombuffer(data, "<f4", offset=tiles.nbytes).reshape(count, self._dim)
 
 
 def _no_room(path: Path, err: OSError) -> FeaturesError:

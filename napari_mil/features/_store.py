@@ -2,12 +2,14 @@
 
 ``features`` (N, D) and ``coords`` (N, 2) int64, (x, y) of the top-left corner in level-0 pixels, with TRIDENT's
 attributes, so that its readers and those of its followers open the file. The file's attribute ``napari_mil`` holds
-the exact grid, encoder, slide and versions; ``tissue_fraction`` (N,) is ours too.
+the exact grid, encoder, slide and versions, how many tiles were left out because the slide is damaged there, and a
+hash of the grid that was asked for; ``tissue_fraction`` (N,) is ours too.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -32,7 +34,7 @@ FORMAT = 1
 _ROOM_REMEDY = "Free some space or choose another folder, then run again; what is done so far is kept."
 
 
-def write_features(path: str | Path, features: Features) -> None:
+def write_features(path: str | Path, features: Features, *, asked: TileGrid | None = None) -> None:
     """Write a feature file, whole or not at all.
 
     Parameters
@@ -41,6 +43,8 @@ def write_features(path: str | Path, features: Features) -> None:
         Where; a file there is replaced once the new one is safely on the disk.
     features : Features
         What to write.
+    asked : TileGrid, optional
+        The tiles asked for, where the slide could not be read at some of them and ``features.grid`` lacks those.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def write_features(path: str | Path, features: Features) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make_sure_of_room(temporary, features.values.nbytes + 64 * len(features) + 2**20)
         with h5py.File(temporary, "w") as file:
-            _fill(file, features, path)
+            _fill(file, features, features.grid if asked is None else asked, path)
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -115,6 +119,22 @@ def read_features(path: str | Path) -> Features:
         ) from err
 
 
+def asked_hash(path: Path) -> str:
+    """Return `grid_hash` of the grid that was asked for when a feature file was made; empty where it does not say."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(json.loads(file.attrs["napari_mil"])["tiles_sha256"])
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError):
+        return ""
+
+
+def grid_hash(grid: TileGrid) -> str:
+    """Return what tells grids apart: the SHA-256 of all their numbers."""
+    numbers = np.array([grid.tile_l0, grid.stride_l0, grid.tile_px, grid.mpp], np.float64)
+    parts = numbers.tobytes() + np.ascontiguousarray(grid.l0_rc).tobytes() + grid.tissue_fraction.tobytes()
+    return hashlib.sha256(parts).hexdigest()
+
+
 def describe(grid: TileGrid, encoder: EncoderInfo, slide: SlideRef) -> dict[str, Any]:
     """Return the JSON-able record of a bag's origin that feature files carry; floats stay exact."""
     return {
@@ -132,7 +152,7 @@ def describe(grid: TileGrid, encoder: EncoderInfo, slide: SlideRef) -> dict[str,
     }
 
 
-def _fill(file: h5py.File, features: Features, path: Path) -> None:
+def _fill(file: h5py.File, features: Features, asked: TileGrid, path: Path) -> None:
     grid, slide = features.grid, features.slide
     values = file.create_dataset("features", data=np.ascontiguousarray(features.values, dtype=np.float32))
     coords = file.create_dataset("coords", data=np.ascontiguousarray(grid.l0_rc[:, ::-1], dtype=np.int64))
@@ -151,7 +171,9 @@ def _fill(file: h5py.File, features: Features, path: Path) -> None:
             "level0_height": slide.shape[0],
         }
     )
-    file.attrs["napari_mil"] = json.dumps(describe(grid, features.encoder, slide), ensure_ascii=False)
+    record = describe(grid, features.encoder, slide)
+    record |= {"unreadable_tiles": features.unreadable_tiles, "tiles_sha256": grid_hash(asked)}
+    file.attrs["napari_mil"] = json.dumps(record, ensure_ascii=False)
 
 
 def _read_open(file: h5py.File, path: Path) -> Features:
@@ -185,7 +207,7 @@ def _read_open(file: h5py.File, path: Path) -> Features:
         mpp=None if slide["mpp"] is None else (slide["mpp"][0], slide["mpp"][1]),
         shape=(slide["shape"][0], slide["shape"][1]),
     )
-    return Features(values, grid, EncoderInfo(**record["encoder"]), ref)
+    return Features(values, grid, EncoderInfo(**record["encoder"]), ref, int(record.get("unreadable_tiles", 0)))
 
 
 def _read_trident(file: h5py.File, values: NDArray[np.float32], l0_rc: NDArray[np.int64], path: Path) -> Features:

@@ -19,20 +19,24 @@ from napari_mil.features._partial import Partial, claim
 
 HEADER = {"slide": "a", "grid": [1, 2.5]}
 ROWS = np.arange(60, dtype=np.float32).reshape(20, 3)
-ORDER = np.arange(20)[::-1]
+ORDER = np.arange(20)[::-1].copy()
 
 
 def write(path: Path, *pieces: slice) -> None:
     with Partial(path, HEADER, 3) as partial:
-        partial.restore(np.empty((20, 3), np.float32), ORDER)
+        partial.restore(np.empty((20, 3), np.float32), np.zeros(20, bool))
         for piece in pieces:
-            partial.append(ROWS[piece])
+            partial.append(ORDER[piece], ROWS[piece])
 
 
 def restored(path: Path) -> np.ndarray:
     values = np.full((20, 3), np.nan, np.float32)
     with Partial(path, HEADER, 3) as partial:
-        return values[::-1][: partial.restore(values, ORDER)].copy()
+        read = np.zeros(20, bool)
+        partial.restore(values, read)
+        assert partial.done == read.sum()
+        assert np.isnan(values[~read]).all()
+        return values[ORDER][read[ORDER]]
 
 
 def test_rows_come_back_and_go_on(tmp_path: Path) -> None:
@@ -67,14 +71,15 @@ def test_what_belongs_to_something_else_is_begun_anew(tmp_path: Path, content: b
     path.write_bytes(content)
     with Partial(path, HEADER, 3) as partial:
         assert partial.replaced
-        assert partial.restore(np.empty((20, 3), np.float32), ORDER) == 0
+        partial.restore(np.empty((20, 3), np.float32), np.zeros(20, bool))
+        assert partial.done == 0
 
 
 def test_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "p"
     write(path, slice(0, 7))
     with Partial(path, HEADER, 3) as partial:
-        partial.restore(np.empty((20, 3), np.float32), ORDER)
+        partial.restore(np.empty((20, 3), np.float32), np.zeros(20, bool))
 
         def full(data: memoryview) -> None:
             os.write(partial._file.fileno(), data[:10])
@@ -82,7 +87,7 @@ def test_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(partial, "_write", full)
         with pytest.raises(FeaturesError, match=r"No space left on device.*what is done so far is kept"):
-            partial.append(ROWS[7:])
+            partial.append(ORDER[7:], ROWS[7:])
         assert partial.done == 7
     np.testing.assert_array_equal(restored(path), ROWS[:7])
 

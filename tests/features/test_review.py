@@ -10,11 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 import napari_mil as nm
 from napari_mil.errors import FeaturesError, SlideError
 from napari_mil.features._partial import partial_path
-from napari_mil.slides import Slide
+from napari_mil.slides import Slide, best_level
+from napari_mil.tiling import TileGrid
 
 
 def bag(slide: Slide, out: Path, **tiling: object) -> object:
@@ -99,3 +101,81 @@ def test_malformed_files_are_said_in_words(small_slide: Path, tmp_path: Path) ->
         file["coords"] = coords
     with pytest.raises(FeaturesError, match="contradicts itself"):
         nm.read_features(out)
+
+
+def damaged_copy(slide: Path, path: Path, level: int, pieces: list[int]) -> Path:
+    """Copy a slide with some tiles of a level overwritten."""
+    path.write_bytes(slide.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[level]
+        places = [(page.dataoffsets[i], page.databytecounts[i]) for i in pieces]
+    with path.open("r+b") as file:
+        for offset, size in places:
+            file.seek(offset)
+            file.write(b"\xff" * size)
+    return path
+
+
+def grid_of(slide: Slide) -> tuple[TileGrid, int]:
+    """Return tiles that suit the encoder, and the level that they are read from."""
+    grid = nm.tile(slide, nm.find_tissue(slide), tile_px=64, mpp=1.0)
+    return grid, best_level(slide, grid.tile_l0 / grid.tile_px)
+
+
+def test_patches_of_a_damaged_place_are_left_out_and_counted(small_slide: Path, tmp_path: Path) -> None:
+    encoder = nm.load_encoder("colour-texture")
+    with nm.open_slide(small_slide) as slide:
+        grid, level = grid_of(slide)
+        whole = nm.extract(slide, grid, encoder, device="cpu")
+        down, (tile_h, tile_w) = slide.level_downsamples[level], slide.level_tiles[level]
+        across = -(-slide.level_shapes[level][1] // tile_w)
+    start = grid.l0_rc / down
+    tile = np.array([tile_h, tile_w])
+
+    def touching(place: np.ndarray, margin: int) -> np.ndarray:
+        return ((start + 64 + margin > place * tile) & (start - margin < (place + 1) * tile)).all(1)
+
+    # the stored tile that fewest patches lie on
+    place = min((start // tile).astype(int), key=lambda at: touching(at, 2).sum())
+    broken = damaged_copy(small_slide, tmp_path / "broken.tif", level, [place[0] * across + place[1]])
+    out = tmp_path / "f.h5"
+    with nm.open_slide(broken) as slide:
+        messages = []
+        steps = nm.iter_extract(slide, grid, encoder, device="cpu", out=out, threads=2)
+        try:
+            while True:
+                messages.append(next(steps).message)
+        except StopIteration as end:
+            features = end.value
+        # a patch is read with a margin of two pixels, so a neighbour may be lost, too
+        kept = np.array([(rc == features.grid.l0_rc).all(1).any() for rc in grid.l0_rc])
+        assert not kept[touching(place, 0)].any()
+        assert kept[~touching(place, 2)].all()
+        assert features.unreadable_tiles == (~kept).sum() > 0
+        np.testing.assert_allclose(features.values, whole.values[kept], atol=1e-4)
+        assert f"{(~kept).sum():,} of {len(grid):,} patches could not be read" in messages[-1]
+        assert nm.read_features(out).unreadable_tiles == (~kept).sum()
+        # the same tiles asked for again are known to have been tried
+        again = nm.iter_extract(slide, grid, encoder, device="cpu", out=out)
+        assert "extracted before" in next(again).message
+
+
+def test_a_slide_that_has_lost_too_much_is_refused(small_slide: Path, tmp_path: Path) -> None:
+    with nm.open_slide(small_slide) as slide:
+        grid, level = grid_of(slide)
+    with tifffile.TiffFile(small_slide) as tiff:
+        count = len(tiff.pages[level].dataoffsets)
+    broken = damaged_copy(small_slide, tmp_path / "broken.tif", level, list(range(count)))
+    with nm.open_slide(broken) as slide, pytest.raises(SlideError, match="too many to be left out"):
+        nm.extract(slide, grid, nm.load_encoder("colour-texture"), device="cpu")
+
+
+def test_a_slide_that_is_gone_is_not_taken_for_a_damaged_one(small_slide: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.tif"
+    gone.write_bytes(small_slide.read_bytes())
+    with nm.open_slide(gone) as slide:
+        grid, _ = grid_of(slide)
+        slide.rest()
+        gone.unlink()
+        with pytest.raises(SlideError, match="Check that its drive is connected"):
+            nm.extract(slide, grid, nm.load_encoder("colour-texture"), device="cpu")

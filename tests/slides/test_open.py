@@ -133,7 +133,7 @@ def test_each_failure_has_its_sentence(tmp_path, make, says):
 def test_other_files_hear_what_can_be_read(tmp_path):
     path = tmp_path / "letter.txt"
     path.write_text("Dear colleague")
-    with pytest.raises(SlideError, match=r"is not a whole-slide image.*Aperio SVS.*tiled TIFF"):
+    with pytest.raises(SlideError, match=r"is not a whole-slide image.*Aperio SVS.*OME-TIFF"):
         open_slide(path)
 
 

@@ -162,7 +162,7 @@ def test_a_passing_error_is_outlived(noise_slide, noise_levels, monkeypatch):
 def test_a_damaged_tile_spoils_only_itself(broken_tile_slide, noise_levels):
     with open_slide(broken_tile_slide) as slide:
         for _ in range(2):
-            with pytest.raises(SlideError, match=r"damaged\.tif cannot be read at row 600, column 800 \(level 0, 40 x 50"):
+            with pytest.raises(SlideError, match=r"damaged\.tif cannot be read at row 600, column 800 \(level 0"):
                 slide.read(0, 600, 800, 40, 50)
             assert np.array_equal(slide.read(0, 0, 0, 500, 700), noise_levels[0][:500, :700])
         assert np.array_equal(slide.read(0, 800, 1100, 400, 700), noise_levels[0][800:1200, 1100:1800])

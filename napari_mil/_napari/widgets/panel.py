@@ -11,6 +11,7 @@ from napari.utils.notifications import notification_manager, show_error, show_in
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
+from ...describe import left_out
 from ...errors import NapariMilError
 from ...export import export_patches
 from ...maps import DISCLAIMER
@@ -185,7 +186,7 @@ class MILPanel(QWidget):
         layer = self._add_result(result, outline)
         self._ended()
         seconds = sum(result.seconds.values())
-        self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s")
+        self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s{left_out(result.features)}")
         self.heatmap_tab.choose_map(layer)
         self.tabs.setCurrentWidget(self.heatmap_tab)
 
