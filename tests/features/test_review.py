@@ -122,7 +122,10 @@ def grid_of(slide: Slide) -> tuple[TileGrid, int]:
     return grid, best_level(slide, grid.tile_l0 / grid.tile_px)
 
 
-def test_patches_of_a_damaged_place_are_left_out_and_counted(small_slide: Path, tmp_path: Path) -> None:
+def test_patches_of_a_damaged_place_are_left_out_and_counted(
+    small_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_mil.features._blocks._LOST_AT_LEAST", 30)  # the slide is small, its tiles are not
     encoder = nm.load_encoder("colour-texture")
     with nm.open_slide(small_slide) as slide:
         grid, level = grid_of(slide)
