@@ -129,21 +129,19 @@ def follow_scale(layer: Layer, old: tuple[float, float] | None, new: tuple[float
     layer.scale, layer.translate, layer.units = after["scale"], moved, after["units"]
 
 
-def fit_scanned(viewer: napari.Viewer, canvas_px: tuple[int, int]) -> None:
-    """Show what was scanned as large as the canvas allows, where slides state that much around it was not.
+def fit_slide(viewer: napari.Viewer, layer: Layer, canvas_px: tuple[int, int]) -> None:
+    """Show a slide as large as the canvas allows: what was scanned of it, where its file says so.
 
     Parameters
     ----------
     viewer : napari.Viewer
-        Whose camera has just been set to show everything; left alone where that is what was scanned.
+        Whose camera is set.
+    layer : napari layer
+        A slide's.
     canvas_px : (int, int)
-        Height and width of the canvas, as Qt counts pixels.
+        Height and width of the canvas.
     """
-    layers = [layer for layer in viewer.layers if layer.visible and slide_of(layer) is not None]
-    areas = [_scanned_world(layer) for layer in layers]
-    if not areas or all(slide_of(layer).scanned[2:] == slide_of(layer).shape for layer in layers):  # type: ignore[union-attr]
-        return
-    low, high = np.min([area[0] for area in areas], axis=0), np.max([area[1] for area in areas], axis=0)
+    low, high = _scanned_world(layer)
     view = camera(viewer)
     view.center = (0.0, *(low + high) / 2)
     # what napari leaves around everything, too

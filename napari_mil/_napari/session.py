@@ -1,18 +1,32 @@
-"""What goes on in a window with slides in it, panel or not: their tiles come as they are decoded."""
+"""What goes on in a window with slides in it, panel or not: tiles come as they are decoded, one knows where one is."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+import numpy as np
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QLabel
 
+from ..errors import SlideError
+from .keys import FIT_KEY, NEXT_KEY, PREVIOUS_KEY, ZOOM_KEYS, bind_keys
+from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
+from .magnification import PRESETS, view_words
+from .navigation import SlideSwitch, belongings, front_slide, magnify, neighbour, slide_layers
 from .streaming import Stream, stream_of
+from .viewers import camera
+from .widgets.overview import Overview
+from .widgets.slide_details import SlideDetails
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QMainWindow
+
+OVERVIEW = "Overview"
+DETAILS = "Slide details"
 
 
 class Session(QObject):
@@ -22,19 +36,90 @@ class Session(QObject):
     ----------
     viewer : napari.Viewer
         The viewer.
-    window : QWidget
+    window : QMainWindow
         Its window, which the session ends with.
     """
 
-    def __init__(self, viewer: napari.Viewer, window: QWidget) -> None:
+    def __init__(self, viewer: napari.Viewer, window: QMainWindow) -> None:
         super().__init__(window)
+        self._viewer, self._window = viewer, window
+        self._told: Any = None
         self._streams: dict[int, Stream] = {}
-        viewer.layers.events.inserted.connect(self._inserted)
-        viewer.layers.events.removed.connect(self._removed)
+        self._switch = SlideSwitch(viewer)
+        self.overview = Overview()
+        self.details: SlideDetails | None = None
+        viewer.window.add_dock_widget(self.overview, name=OVERVIEW, area="left")
+        self.where = QLabel(window)
+        self.where.setContentsMargins(8, 0, 8, 0)
+        window.statusBar().addPermanentWidget(self.where)
+        # napari tells of every change of camera and mouse by itself: once per turn of the loop is enough
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(30)
+        self._soon.timeout.connect(self._tell)
+        self._connect(viewer)
         for layer in viewer.layers:
             self._start(layer)
         # a function of the streams alone: by then there is no session any more
         window.destroyed.connect(partial(_stop, self._streams))
+
+    def _connect(self, viewer: napari.Viewer) -> None:
+        layers = viewer.layers
+        layers.events.inserted.connect(self._inserted)
+        layers.events.removed.connect(self._removed)
+        layers.selection.events.active.connect(self._later)
+        viewer.events.reset_view.connect(self._fit)
+        self._mouse = viewer.cursor.events.position
+        for event in (camera(viewer).events.zoom, camera(viewer).events.center, self._mouse):
+            event.connect(self._later)
+        self.overview.moved_to.connect(self._go)
+        self.overview.magnified.connect(self._magnify)
+        self.overview.chosen.connect(self._switch.bring_forward)
+        self.overview.stepped.connect(self.step)
+        self.overview.details.connect(self.show_details)
+        actions = {key: partial(self._magnify, preset) for key, preset in zip(ZOOM_KEYS, PRESETS, strict=True)}
+        actions[FIT_KEY] = partial(self._magnify, 0.0)
+        actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(self.step, 1), partial(self.step, -1)
+        bind_keys(viewer, actions)
+
+    def step(self, step: int) -> None:
+        """Open the next slide in the folder (1) or the one before (-1).
+
+        The present one goes once the other is open; with maps or outlines made from it, it stays in the list.
+        """
+        old = front_slide(self._viewer)
+        slide = slide_of(old)
+        if old is None or slide is None:
+            return
+        try:
+            found = neighbour(slide.path, step)
+        except SlideError as error:
+            show_error(str(error))
+            return
+        if found is None:
+            show_info(f"There is no slide {'after' if step > 0 else 'before'} {slide.name} in its folder.")
+            return
+        known = [layer for layer in slide_layers(self._viewer) if slide_of(layer).path == found.path]  # type: ignore[union-attr]
+        if known:
+            found.close()
+            self._switch.bring_forward(known[0])
+        else:
+            from napari.layers import Layer
+
+            self._viewer.add_layer(Layer.create(*slide_layer_data(found)))
+        if not belongings(self._viewer, old):
+            self._viewer.layers.remove(old)
+
+    def show_details(self) -> None:
+        """Show all that is known of the slide in front, beside the window."""
+        self._told = None
+        if self.details is None:
+            self.details = SlideDetails()
+            dock = self._viewer.window.add_dock_widget(self.details, name=DETAILS, area="right")
+            dock.setFloating(True)
+            dock.resize(560, 600)
+        self.details.parent().show()
+        self._tell()
 
     def _inserted(self, event: Any) -> None:
         self._start(event.value)
@@ -45,6 +130,12 @@ class Session(QObject):
             self._streams[id(layer)] = stream
             stream.start(layer)
             layer.events.data.connect(self._data_changed)
+        if slide_of(layer) is not None:
+            for event in (layer.events.visible, layer.events.name, layer.events.scale):
+                event.connect(self._later)
+            self._switch.bring_forward(layer)
+            self._fit()
+        self._later()
 
     def _data_changed(self, event: Any) -> None:
         """Follow a layer that shows its slide in other colours now."""
@@ -58,14 +149,74 @@ class Session(QObject):
 
     def _removed(self, event: Any) -> None:
         layer = event.value
+        self._switch.forget(layer)
         if id(layer) in self._streams:
             layer.events.data.disconnect(self._data_changed)
             self._drop(layer)
+        if slide_of(layer) is not None:
+            for emitter in (layer.events.visible, layer.events.name, layer.events.scale):
+                emitter.disconnect(self._later)
+            left = slide_layers(self._viewer)
+            if left and front_slide(self._viewer) is None:
+                self._switch.bring_forward(left[-1])
+        self._later()
 
     def _drop(self, layer: Layer) -> None:
         stream = self._streams.pop(id(layer), None)
         if stream is not None:
             stream.stop()
+
+    def _later(self, _: Any = None) -> None:
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _tell(self) -> None:
+        """Bring the status line, the overview and the details up to what is seen."""
+        layer = front_slide(self._viewer)
+        layers = slide_layers(self._viewer)
+        names = [one.name for one in layers]
+        state = (names, layer, layer is not None and mpp_of(layer))
+        if state != self._told:
+            self._told = state
+            self.overview.show_slides(layers, layer)
+            if self.details is not None:
+                self.details.show_slide(slide_of(layer), mpp_of(layer) if layer is not None else None)
+        if layer is None:
+            self.where.clear()
+            return
+        view, scale = camera(self._viewer), np.asarray(layer.scale[-2:], float)
+        corner = np.asarray(layer.translate[-2:], float) - scale / 2
+        extent = np.asarray(slide_of(layer).shape) * scale  # type: ignore[union-attr]
+        canvas = self._window.centralWidget().size()
+        size = np.array([canvas.height(), canvas.width()]) / view.zoom
+        top, left = (np.asarray(view.center[-2:]) - size / 2 - corner) / extent
+        self.overview.show_view(top, left, *(size / extent))
+        mouse = np.asarray(self._viewer.cursor.position[-2:]) - corner
+        inside = self._viewer.mouse_over_canvas and bool((mouse >= 0).all() and (mouse < extent).all())
+        place = (float(mouse[0]), float(mouse[1])) if inside else None
+        self.where.setText(view_words(float(view.zoom), place, scaled=mpp_of(layer) is not None))
+
+    def _go(self, row: float, col: float) -> None:
+        layer = front_slide(self._viewer)
+        slide = slide_of(layer)
+        if layer is None or slide is None:
+            return
+        scale = np.asarray(layer.scale[-2:], float)
+        at = np.asarray(layer.translate[-2:], float) + (np.array([row, col]) * slide.shape - 0.5) * scale
+        camera(self._viewer).center = (0.0, *at)
+
+    def _fit(self, _: Any = None) -> None:
+        """Show the slide in front whole; of several, napari would show what all of them cover."""
+        layer = front_slide(self._viewer)
+        if layer is not None:
+            canvas = self._window.centralWidget().size()
+            fit_slide(self._viewer, layer, (canvas.height(), canvas.width()))
+
+    def _magnify(self, magnification: float) -> None:
+        if magnification == 0:
+            self._fit()
+        elif not magnify(self._viewer, magnification) and front_slide(self._viewer) is not None:
+            show_info("Magnification needs the slide's scale, which its file does not state. Set it in the Run tab.")
 
 
 def attach(viewer: napari.Viewer) -> None:

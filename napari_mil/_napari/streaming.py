@@ -89,8 +89,7 @@ class Stream(QObject):
 
     def stop(self) -> None:
         """Answer exactly from now on; release the slide's file and tiles until it is read again."""
-        self._layer, self._expected = None, False
-        self._timer.stop()
+        self._layer, self._expected = None, False  # a timer still running finds nothing to do
         self.slide.rest()
 
     def show(self, level: PyramidLevel, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:

@@ -209,7 +209,7 @@ class PyramidLevel:
 
     def rest(self) -> None:
         """Drop the decoded tiles, and what is being asked for."""
-        for group in ("view", "overview"):
+        for group in ("view", "overview", "thumbnail"):
             tile_loader().drop((self._faults, group))
         self._cache.clear()
 

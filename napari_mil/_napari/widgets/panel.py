@@ -17,7 +17,7 @@ from ...export import export_patches
 from ...maps import DISCLAIMER
 from ...progress import Progress
 from ...slides import slide_name
-from ..layers import KEY, fit_scanned, made_from, tissue_layer_data
+from ..layers import KEY, made_from, tissue_layer_data
 from ..overlay import Overlay, overlay_layer_data
 from ..session import attach
 from ..viewers import show_scale_bar
@@ -67,7 +67,6 @@ class MILPanel(QWidget):
         self.heatmap_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.shown_changed.connect(self._show_legend)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
-        napari_viewer.events.reset_view.connect(self._fit_scanned)
         self._window: QMainWindow | None = None
         self.legend: CanvasLegend | None = None
         self.no_scale: CanvasNote | None = None
@@ -149,7 +148,6 @@ class MILPanel(QWidget):
                 self.no_scale.deleteLater()
                 self.no_scale = None
             self._viewer.layers.events.removed.disconnect(self._layer_removed)
-            self._viewer.events.reset_view.disconnect(self._fit_scanned)
             self._viewer = None
 
     def showEvent(self, event: QEvent) -> None:
@@ -236,11 +234,6 @@ class MILPanel(QWidget):
     def _show_legend(self, overlay: Overlay | None) -> None:
         if self.legend is not None:
             self.legend.show_overlay(overlay)
-
-    def _fit_scanned(self, _: Any) -> None:
-        if self._window is not None:
-            canvas = self._window.centralWidget().size()
-            fit_scanned(self._viewer, (canvas.height(), canvas.width()))
 
     def _show_no_scale(self, missing: bool) -> None:
         if self.no_scale is not None:

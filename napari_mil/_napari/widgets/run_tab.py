@@ -165,10 +165,13 @@ class RunTab(QWidget):
     def refresh_slides(self, *_: Any) -> None:
         """Offer the slides that are open now."""
         layers = [layer for layer in self._viewer.layers if slide_of(layer) is not None]
+        known = [choice.value for choice in self.slide.choices]
         self.slide.set_choices(
             (Choice(layer.name, layer, str(slide_of(layer).path)) for layer in layers),  # type: ignore[union-attr]
             prefer=self._viewer.layers.selection.active,
         )
+        if self._viewer.layers.selection.active not in known:  # opened just now
+            self._follow_active()
         self._slide_changed()
         self.scale_missing.emit(any(mpp_of(layer) is None for layer in layers))
 

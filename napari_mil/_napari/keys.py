@@ -1,0 +1,57 @@
+"""Keys of the window. napari ignores those in a plugin's manifest, so they are bound to the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .magnification import PRESETS
+
+if TYPE_CHECKING:
+    import napari
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key and what it does.
+
+    Parameters
+    ----------
+    combination : str
+        As napari writes it.
+    does : str
+        In words, for the docs and for tooltips.
+    """
+
+    combination: str
+    does: str
+
+
+ZOOM_KEYS = tuple(Key(f"Alt-{number}", f"Magnify {preset:g}x") for number, preset in enumerate(PRESETS, start=1))
+FIT_KEY = Key("Alt-0", "Show the whole slide")
+NEXT_KEY = Key("Alt-.", "Open the next slide in the folder")
+PREVIOUS_KEY = Key("Alt-,", "Open the previous slide in the folder")
+KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY)
+
+
+def bind_keys(viewer: napari.Viewer, actions: Mapping[Key, Callable[[], None]]) -> None:
+    """Bind keys to a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    actions : mapping of Key to callable
+        What to call for each key.
+    """
+    for key, action in actions.items():
+        viewer.bind_key(key.combination, _for_napari(action, key.does), overwrite=True)
+
+
+def _for_napari(action: Callable[[], None], does: str) -> Callable[[Any], None]:
+    def pressed(_: Any) -> None:
+        action()
+
+    pressed.__doc__ = does  # napari lists it with its own keys
+    return pressed

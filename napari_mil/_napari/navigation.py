@@ -1,0 +1,173 @@
+"""Several slides in one window: which one is in front, what belongs to it, and what lies beside it in its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SlideError
+from .layers import made_from, mpp_of, slide_of
+from .magnification import zoom_for
+from .viewers import camera
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+    from ..slides import Slide
+
+_View = tuple[tuple[float, ...], float]
+
+
+def slide_layers(viewer: napari.Viewer) -> list[Layer]:
+    """Return the layers that show slides, in the viewer's order."""
+    return [layer for layer in viewer.layers if slide_of(layer) is not None]
+
+
+def front_slide(viewer: napari.Viewer) -> Layer | None:
+    """Return the layer of the slide that is seen: the active one, else the topmost visible, else None."""
+    layers = slide_layers(viewer)
+    active = viewer.layers.selection.active
+    if active in layers and active.visible:
+        return active
+    return next((layer for layer in reversed(layers) if layer.visible), None)
+
+
+def belongings(viewer: napari.Viewer, layer: Layer) -> list[Layer]:
+    """Return the maps and outlines that were made from a slide's layer."""
+    slide = slide_of(layer)
+    found = []
+    for other in viewer.layers:
+        origin = made_from(other)
+        if slide is not None and origin is not None and origin[0] == slide.quickhash:
+            found.append(other)
+    return found
+
+
+class SlideSwitch:
+    """Shows one slide of several at a time, with what belongs to it; each keeps the view it was left with.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._views: dict[int, _View] = {}
+        self._shown: dict[int, list[int]] = {}
+        """For each slide put aside, which of its belongings were visible."""
+
+    def bring_forward(self, layer: Layer) -> None:
+        """Show a slide and hide the others; nothing is removed.
+
+        Parameters
+        ----------
+        layer : napari layer
+            A slide's.
+        """
+        view = camera(self._viewer)
+        for other in slide_layers(self._viewer):
+            if other is not layer and other.visible:
+                own = belongings(self._viewer, other)
+                self._views[id(other)] = (tuple(view.center), float(view.zoom))
+                self._shown[id(other)] = [id(one) for one in own if one.visible]
+                for one in (other, *own):
+                    one.visible = False
+        if not layer.visible:
+            layer.visible = True
+            shown = self._shown.pop(id(layer), [])
+            for one in belongings(self._viewer, layer):
+                one.visible = id(one) in shown
+        self._viewer.layers.selection.active = layer
+        if id(layer) in self._views:
+            view.center, view.zoom = self._views.pop(id(layer))
+
+    def forget(self, layer: Layer) -> None:
+        """Drop what is remembered of a layer that was removed."""
+        self._views.pop(id(layer), None)
+        self._shown.pop(id(layer), None)
+
+
+def magnify(viewer: napari.Viewer, magnification: float) -> bool:
+    """Show the slide in front at a magnification, about the middle of the present view.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    magnification : float
+        20 for 20x.
+
+    Returns
+    -------
+    bool
+        False where there is no slide of known scale, and nothing was done.
+    """
+    layer = front_slide(viewer)
+    if layer is None or mpp_of(layer) is None:
+        return False
+    camera(viewer).zoom = zoom_for(magnification)
+    return True
+
+
+def neighbour(path: Path, step: int) -> Slide | None:
+    """Open the next slide in a folder, passing over what is none.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The present slide.
+    step : int
+        1 for the next in natural order ("slide 9" before "slide 10"), -1 for the one before.
+
+    Returns
+    -------
+    Slide or None
+        Open; None where the folder has no other in that direction.
+
+    Raises
+    ------
+    SlideError
+        If the folder can no longer be listed, or the slide found is damaged.
+    """
+    from ..slides import can_open, open_slide
+
+    for candidate in _beside(path, step):
+        if can_open(candidate):
+            return open_slide(candidate)
+    return None
+
+
+def _beside(path: Path, step: int) -> Iterator[Path]:
+    try:
+        entries = sorted(path.parent.iterdir(), key=lambda entry: natural_key(entry.name))
+    except OSError as error:
+        raise SlideError(
+            f"{path.parent} can no longer be listed ({error.strerror}). Check that its drive is connected."
+        ) from error
+    names = [entry.name for entry in entries]
+    if path.name not in names:
+        return iter(())
+    at = names.index(path.name)
+    return iter(entries[at + 1 :] if step > 0 else entries[:at][::-1])
+
+
+def natural_key(name: str) -> list[tuple[int, Any]]:
+    """Return a sorting key by which numbers in names count as numbers.
+
+    Parameters
+    ----------
+    name : str
+        A file's name.
+
+    Returns
+    -------
+    list
+        For ``sorted``.
+    """
+    parts = re.split(r"(\d+)", name.lower())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
