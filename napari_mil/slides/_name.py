@@ -19,8 +19,13 @@ SLIDE_EXTENSIONS: tuple[str, ...] = (
     ".svslide",  # Sakura
     ".bif",  # Ventana
     ".czi",  # Zeiss
+    ".zarr",  # OME-Zarr, a folder
+    ".isyntax",  # Philips, through fastslide
+    ".i2syntax",  # Philips, through fastslide
+    ".vsi",  # Olympus, through fastslide
+    ".qptiff",  # Akoya
 )
-"""Every file extension that OpenSlide 4 reads, in lower case."""
+"""Every file extension that only slides have, or slides too, in lower case; plain pictures (.png, .jpg) besides."""
 
 
 def slide_name(path: str | os.PathLike[str]) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ._source import Source
 
 _READS = (
-    "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM, TIFF and OME-TIFF"
+    "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM, TIFF, OME-TIFF, "
+    "OME-Zarr, PNG and JPEG; Philips iSyntax, Olympus VSI and Akoya QPTIFF with the extra napari-mil[formats]"
 )
 
 _SLIDE_SIZED_PX = 4096
@@ -45,7 +46,7 @@ def can_open(path: str | os.PathLike[str]) -> bool:
         file = _slide_file(Path(path))
         if file is None:
             return False
-        if OpenSlide.detect_format(file) is not None:
+        if file.is_dir() or OpenSlide.detect_format(file) is not None:
             return True
         with closing(_other_source(file)) as source:
             return len(source.level_shapes) > 1 or max(source.level_shapes[0]) >= _SLIDE_SIZED_PX
@@ -64,7 +65,7 @@ def open_slide(
     Parameters
     ----------
     path : path-like
-        A slide file, or a folder that holds one DICOM slide.
+        A slide file, a plain picture, an OME-Zarr folder, or a folder that holds one DICOM slide.
     mpp : float or (float, float), optional
         Microns per level-0 pixel, one number or (y, x); overrides what the file says.
     cache_bytes : int, optional
@@ -106,9 +107,11 @@ def _source(file: Path) -> Source:
 
     from ._openslide import OpenSlideSource
     from ._tiff import NotCoveredError
-    from ._tiff_open import direct_beside
+    from ._tiff_open import direct_beside, is_ome_tiff
 
-    if OpenSlide.detect_format(file) is None:
+    kind = None if file.is_dir() else OpenSlide.detect_format(file)
+    # of an OME-TIFF OpenSlide sees neither the levels nor the scale
+    if kind is None or (kind == "generic-tiff" and is_ome_tiff(file)):
         return _other_source(file)
     inner = OpenSlideSource(file)
     try:
@@ -120,15 +123,25 @@ def _source(file: Path) -> Source:
 
 def _other_source(file: Path) -> Source:
     """Open what OpenSlide does not know."""
+    from ._fastslide import FastSlideSource, needs_fastslide
+    from ._picture import PictureSource, is_picture
     from ._tiff import NotCoveredError
     from ._tiff_open import direct_alone, is_tiff
+    from ._zarr import ZarrSource
 
-    if not is_tiff(file):
-        raise SlideError(_why_not(file))
-    try:
-        return direct_alone(file)
-    except NotCoveredError as error:
-        raise SlideError(_why_not(file, str(error))) from error
+    if file.is_dir():
+        return ZarrSource(file)
+    if is_picture(file):
+        return PictureSource(file)
+    reason = ""
+    if is_tiff(file):
+        try:
+            return direct_alone(file)
+        except NotCoveredError as error:
+            reason = str(error)
+    if needs_fastslide(file):
+        return FastSlideSource(file)
+    raise SlideError(_why_not(file, reason))
 
 
 def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
@@ -139,10 +152,14 @@ def _checked_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def _slide_file(path: Path) -> Path | None:
-    """Return the file that is to be read: the path, or the first DICOM slide in a folder; None where there is none."""
+    """Return what is to be read: the file, the OME-Zarr folder, or the first DICOM slide in a folder; else None."""
     from openslide import OpenSlide
 
+    from ._zarr import is_ome_zarr
+
     if path.is_dir():
+        if is_ome_zarr(path):
+            return path
         with os.scandir(path) as entries:
             names = sorted(entry.path for entry in entries if entry.name.lower().endswith(".dcm"))
         return next((Path(name) for name in names if OpenSlide.detect_format(name) is not None), None)
@@ -157,7 +174,7 @@ def _why_not(path: Path, reason: str = "") -> str:
     if not path.exists():
         return f"{path} does not exist. Check the path, and that its drive is connected."
     if path.is_dir():
-        return f"{path} is a folder without a DICOM slide. Open one slide file in it instead."
+        return f"{path} is a folder without a DICOM or OME-Zarr slide. Open one slide file in it instead."
     if not path.is_file():
         return f"{path} is no file. Choose a slide file."
     if path.stat().st_size == 0:

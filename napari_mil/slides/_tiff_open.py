@@ -42,6 +42,21 @@ def is_tiff(file: Path) -> bool:
         return opened.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+def is_ome_tiff(file: Path) -> bool:
+    """Tell whether a TIFF file carries OME-XML.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    try:
+        with _parsed(file) as tiff:
+            return bool(tiff.is_ome)
+    except NotCoveredError:
+        return False
+
+
 def direct_beside(inner: Source, file: Path) -> TiffSource:
     """Read the pixels of a slide directly that OpenSlide has opened.
 
@@ -112,7 +127,7 @@ def direct_alone(file: Path) -> TiffSource:
             levels,
             properties=_properties(tiff, first),
             icc_profile=first.tags.valueof(_ICC_TAG),
-            why="OpenSlide does not take this kind of TIFF",
+            why="OpenSlide does not read this kind of TIFF whole",
         )
     # a header that promises more than the file lists is damage or a trap
     if not source.listed:
