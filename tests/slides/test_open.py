@@ -116,7 +116,7 @@ def test_what_is_no_slide_is_declined(tmp_path, fiducial_slide):
     ("make", "says"),
     [
         (lambda p: None, "does not exist"),
-        (lambda p: p.mkdir(), "is a folder without a DICOM slide"),
+        (lambda p: p.mkdir(), "is a folder without a DICOM or OME-Zarr slide"),
         (lambda p: p.touch(), "is empty"),
         (lambda p: p.write_bytes(b"II*\0" + b"x" * 500), "named like a slide but is damaged"),
     ],
