@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ class SlideSwitch:
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        self._viewer = viewer
+        self._viewer_ref = weakref.ref(viewer)
         self._views: dict[int, _View] = {}
         self._shown: dict[int, list[int]] = {}
         """For each slide put aside, which of its belongings were visible."""
@@ -69,10 +70,13 @@ class SlideSwitch:
         layer : napari layer
             A slide's.
         """
-        view = camera(self._viewer)
-        for other in slide_layers(self._viewer):
+        viewer = self._viewer_ref()
+        if viewer is None:
+            return
+        view = camera(viewer)
+        for other in slide_layers(viewer):
             if other is not layer and other.visible:
-                own = belongings(self._viewer, other)
+                own = belongings(viewer, other)
                 self._views[id(other)] = (tuple(view.center), float(view.zoom))
                 self._shown[id(other)] = [id(one) for one in own if one.visible]
                 for one in (other, *own):
@@ -80,9 +84,9 @@ class SlideSwitch:
         if not layer.visible:
             layer.visible = True
             shown = self._shown.pop(id(layer), [])
-            for one in belongings(self._viewer, layer):
+            for one in belongings(viewer, layer):
                 one.visible = id(one) in shown
-        self._viewer.layers.selection.active = layer
+        viewer.layers.selection.active = layer
         if id(layer) in self._views:
             view.center, view.zoom = self._views.pop(id(layer))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ class Session(QObject):
 
     def __init__(self, viewer: napari.Viewer, window: QMainWindow) -> None:
         super().__init__(window)
-        self._viewer, self._window = viewer, window
+        # neither keeps the viewer: it is to go with its window
+        self._viewer_ref = weakref.ref(viewer)
         self._told: Any = None
         self._streams: dict[int, Stream] = {}
         self._switch = SlideSwitch(viewer)
@@ -62,6 +64,17 @@ class Session(QObject):
             self._start(layer)
         # a function of the streams alone: by then there is no session any more
         window.destroyed.connect(partial(_stop, self._streams))
+
+    @property
+    def _viewer(self) -> napari.Viewer:
+        viewer = self._viewer_ref()
+        if viewer is None:
+            raise RuntimeError("the viewer has been closed")
+        return viewer
+
+    def _canvas_px(self) -> tuple[int, int]:
+        canvas = self.parent().centralWidget().size()
+        return canvas.height(), canvas.width()
 
     def _connect(self, viewer: napari.Viewer) -> None:
         layers = viewer.layers
@@ -187,8 +200,7 @@ class Session(QObject):
         view, scale = camera(self._viewer), np.asarray(layer.scale[-2:], float)
         corner = np.asarray(layer.translate[-2:], float) - scale / 2
         extent = np.asarray(slide_of(layer).shape) * scale  # type: ignore[union-attr]
-        canvas = self._window.centralWidget().size()
-        size = np.array([canvas.height(), canvas.width()]) / view.zoom
+        size = np.array(self._canvas_px()) / view.zoom
         top, left = (np.asarray(view.center[-2:]) - size / 2 - corner) / extent
         self.overview.show_view(top, left, *(size / extent))
         mouse = np.asarray(self._viewer.cursor.position[-2:]) - corner
@@ -209,8 +221,7 @@ class Session(QObject):
         """Show the slide in front whole; of several, napari would show what all of them cover."""
         layer = front_slide(self._viewer)
         if layer is not None:
-            canvas = self._window.centralWidget().size()
-            fit_slide(self._viewer, layer, (canvas.height(), canvas.width()))
+            fit_slide(self._viewer, layer, self._canvas_px())
 
     def _magnify(self, magnification: float) -> None:
         if magnification == 0:

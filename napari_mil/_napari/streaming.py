@@ -84,7 +84,7 @@ class Stream(QObject):
     def start(self, layer: Image) -> None:
         """Answer at once from now on, and slice the layer again when more has come."""
         self._layer = layer
-        if self._futures:
+        if self._futures or len(self._faults):
             self._schedule()
 
     def stop(self) -> None:
@@ -117,6 +117,8 @@ class Stream(QObject):
         self._futures = [future for future in self._futures if not future.done()] + pending
         for future in pending:
             future.add_done_callback(self._done)
+        if len(self._faults) and not self._told:
+            self._schedule()
 
     def _done(self, future: Future[object]) -> None:
         if future.cancelled():
