@@ -78,4 +78,5 @@ def _digits(value: float) -> str:
     if value < 0.1:
         return f"{value:.2g}"
     text = f"{value:.{decimals}f}"
-    return text[:-2] if text.endswith(".0") else text
+    whole, _, fraction = text.partition(".")
+    return text if fraction.strip("0") else whole

@@ -40,8 +40,11 @@ class FileBytes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._file: Any = None
+        self._descriptor: int | None = None
         self.closed = False
+
+    def __del__(self) -> None:
+        self.rest()
 
     def read(self, offset: int, count: int) -> bytes:
         """Return ``count`` bytes, fewer at the file's end.
@@ -66,9 +69,9 @@ class FileBytes:
     def rest(self) -> None:
         """Close the file until the next read."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
 
     def close(self) -> None:
         """Close the file; harmless when repeated."""
@@ -79,16 +82,16 @@ class FileBytes:
         with self._lock:
             if self.closed:
                 raise SlideError(f"{self._path} has been closed. Open the slide again to read from it.")
-            if self._file is None:
-                self._file = self._path.open("rb", buffering=0)
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             if not hasattr(os, "pread"):
-                self._file.seek(offset)
-                return bytes(self._file.read(count))
-            descriptor = os.dup(self._file.fileno())  # so that closing meanwhile cannot hand its number to another file
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                return os.read(self._descriptor, count)
+            own = os.dup(self._descriptor)  # so that closing meanwhile cannot hand its number to another file
         try:
-            return os.pread(descriptor, count, offset)
+            return os.pread(own, count, offset)
         finally:
-            os.close(descriptor)
+            os.close(own)
 
 
 class Segments:

@@ -17,6 +17,7 @@ from napari_mil._napari.launch import add
 from napari_mil._napari.layers import annotation_layer_data
 from napari_mil._napari.overlay import overlay_layer_data
 from napari_mil._napari.reader import read_slides
+from napari_mil._napari.streaming import stream_of
 from napari_mil._napari.viewers import camera, canvas_overlay
 from napari_mil.annotations import read_annotations
 from napari_mil.maps import AttentionMap, attention_map
@@ -66,9 +67,21 @@ def grab(viewer: napari.Viewer, world_rc: tuple[float, float], zoom: float) -> N
     """Return the canvas with a world point (microns) at its centre."""
     camera(viewer).center = (0.0, *world_rc)
     camera(viewer).zoom = zoom
-    picture = viewer.screenshot(canvas_only=True, flash=False)
-    # once more: the level chosen follows the camera at the first drawing
-    return np.asarray(viewer.screenshot(canvas_only=True, flash=False)) if picture is not None else picture
+    viewer.screenshot(canvas_only=True, flash=False)  # the level chosen follows the camera at the first drawing
+    settle(viewer)
+    return np.asarray(viewer.screenshot(canvas_only=True, flash=False))
+
+
+def settle(viewer: napari.Viewer) -> None:
+    """Wait until no slide shows coarse pixels in place of fine ones any more."""
+    from qtpy.QtTest import QTest
+
+    streams = [stream for stream in map(stream_of, viewer.layers) if stream is not None]
+    for _ in range(500):
+        if not any(stream.waiting for stream in streams):
+            return
+        QTest.qWait(20)
+    raise AssertionError("the view did not settle in ten seconds")
 
 
 def off_centre_px(found: NDArray[np.bool_]) -> NDArray[np.float64]:
