@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-QUICK = ("imports", "first_overlay", "threshold")
+QUICK = ("imports", "first_overlay", "threshold", "read")
 
 
 def main() -> int:

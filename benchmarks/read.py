@@ -29,12 +29,12 @@ import tifffile
 from benchmarks._window import ROOT, SHARED
 from napari_mil import find_tissue, open_slide, tile
 from napari_mil.features._ahead import usable_cores
-from napari_mil.features._blocks import iter_batches, plan_blocks
+from napari_mil.features._patches import iter_batches, plan_batches
 from napari_mil.slides import Slide
 from napari_mil.tiling import TileGrid
 
 REAL = ("breast-lobular-10x.tif", "duodenum-giardiasis-40x.tif")
-PATCH_PX, PATCHES, ROUNDS, BATCH = 256, 1000, 7, 64
+PATCH_PX, PATCHES, ROUNDS, BATCH = 256, 1000, 7, 16
 BLOCK_PX = 512  # what extraction uses
 FASTSLIDE_BLOCK_PX = 2048  # where fastslide is fastest
 SHIFT_L0 = (77, 131)  # row, col: off the file's tiles
@@ -52,14 +52,16 @@ def tissue_patches(slide: Slide) -> TileGrid:
 
 def extraction(slide: Slide, grid: TileGrid) -> int:
     """Read as feature extraction does."""
-    blocks = plan_blocks(slide, grid, BLOCK_PX)
-    new = np.zeros(len(grid), bool)
-    batches = iter_batches(slide, grid, blocks, read=new, batch_size=BATCH, threads=THREADS)
-    return sum(len(patches.tiles) for patches in batches if patches is not None)
+    slide.rest()  # nothing may be left over from the round before
+    plan = plan_batches(slide, grid, batch_size=BATCH, block_px=BLOCK_PX)
+    return sum(
+        len(patches.tiles) for patches in iter_batches(slide, grid, plan, threads=THREADS) if patches is not None
+    )
 
 
 def one_at_a_time(slide: Slide, grid: TileGrid) -> int:
     """Read patch after patch in one thread."""
+    slide.rest()
     return sum(slide.read_patch(row, col, grid.tile_l0, PATCH_PX).shape[0] == PATCH_PX for row, col in grid.l0_rc)
 
 
@@ -67,7 +69,8 @@ def openslide_loop(path: Path, corners: np.ndarray) -> int:
     """Read patch after patch with a handle of OpenSlide's, as CLAM and TRIDENT do."""
     with openslide.OpenSlide(path) as handle:
         return sum(
-            np.asarray(handle.read_region((int(x), int(y)), 0, (PATCH_PX, PATCH_PX)).convert("RGB")).shape[0] == PATCH_PX
+            np.asarray(handle.read_region((int(x), int(y)), 0, (PATCH_PX, PATCH_PX)).convert("RGB")).shape[0]
+            == PATCH_PX
             for y, x in corners
         )
 

@@ -5,6 +5,7 @@ Heavy rooms are imported inside the commands, so that ``--help`` answers at once
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from dataclasses import asdict
@@ -263,6 +264,7 @@ def export(
 
 def main() -> None:
     """Run the command line."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our own sentences say what it found
     sys.exit(app())
 
 

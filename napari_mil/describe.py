@@ -134,6 +134,9 @@ def _slide(path: Path) -> Described:
             "mpp": list(slide.mpp) if slide.mpp else None,
             "mpp_set_in_window": list(own.mpp) if own is not None else None,
             "objective_power": slide.objective_power,
+            "reader": slide.reader,
+            "reader_why": slide.reader_why,
+            "notes": list(slide.notes),
             "colours": slide.colours,
             "levels": [
                 {"shape_px": list(shape), "downsample": down}
@@ -149,9 +152,11 @@ def _slide(path: Path) -> Described:
             scale = f"{slide.mpp[1]:.4g} µm per pixel, {mm}"
     levels = ", ".join(f"{level['downsample']:.4g}x" for level in record["levels"])
     lines = [
-        f"{path.name}: {record['format']} slide, {width:,} x {height:,} px, {scale}",
+        f"{path.name}: {f'{slide.vendor} slide' if slide.vendor else 'picture'}, {width:,} x {height:,} px, {scale}",
         f"Levels: {levels}",
+        f"Read by {slide.reader}" + (f": {slide.reader_why}" if slide.reader_why else ""),
         f"Colours: {record['colours']}",
+        *(f"Note: {note}" for note in slide.notes),
     ]
     if own is not None:
         lines.append(

@@ -12,7 +12,9 @@ import time
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from napari_mil.describe import describe
 from napari_mil.preferences import keep_scale
@@ -63,7 +65,20 @@ def test_info_tells_slides_models_features_and_maps_apart(
     assert kinds == {"slide", "model", "features", "attention map"}
     text = call("info", out / "attention.h5").stdout
     assert f"{said['patches']:,} patches of 64 µm" in text
-    assert "0.5 µm per pixel, 0.8 x 0.6 mm" in call("info", small_slide).stdout
+    text = call("info", small_slide).stdout
+    assert "0.5 µm per pixel, 0.8 x 0.6 mm" in text
+    assert "Read by direct decoding: the tiles of this kind of file (generic-tiff) can be decoded directly" in text
+
+
+def test_info_says_what_reads_a_slide_and_why(shared_data: Path, tmp_path: Path) -> None:
+    dicom = record(call("info", shared_data / "slides" / "cmu-1-dicom", "--json"))
+    assert (dicom["reader"], dicom["reader_why"]) == ("OpenSlide", "files of this kind (dicom) are not read directly")
+    cut = tmp_path / "cut.tif"
+    tifffile.imwrite(cut, np.zeros((512, 512, 3), np.uint8), tile=(256, 256), photometric="rgb")
+    cut.write_bytes(cut.read_bytes()[:500_000])
+    done = call("info", cut)
+    assert "Note: the file is cut short: 2 of 4 pieces of its finest level are missing" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_scale_set_in_the_window_is_told_but_not_followed(small_slide: Path, profiled_slide: Path) -> None:

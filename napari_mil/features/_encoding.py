@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import EncoderError, SlideError
 from ._ahead import map_ahead, usable_cores
-from ._blocks import Patches
 from ._encoder import Encoder
+from ._patches import Patches
 
 _MAX_BATCH = {"cpu": 128, "cuda": 256, "mps": 128}
 _MAX_BATCH_PX = {"cpu": 2**19, "cuda": 2**24, "mps": 2**22}

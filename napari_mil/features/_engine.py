@@ -14,12 +14,12 @@ from ..progress import Pacer, Progress, Steps, finish
 from ..slides import Slide, SlideRef
 from ..tiling import TileGrid
 from ._ahead import usable_cores
-from ._blocks import iter_batches, plan_blocks
 from ._device import choose_device
 from ._encoder import Encoder
 from ._encoding import fitting_batch, iter_encoded
 from ._features import EncoderInfo, Features
 from ._partial import Partial, claim, partial_path
+from ._patches import iter_batches, plan_batches
 from ._store import asked_hash, describe, grid_hash, read_features, write_features
 
 STAGE = "Reading and encoding patches"
@@ -90,7 +90,7 @@ def iter_extract(
     threads : int, optional
         Reading threads; by default one a core, at most 8.
     block_px : int
-        Edge in pixels of the blocks that are read.
+        Edge in pixels of the squares of the slide one of which is done with before the next.
 
     Yields
     ------
@@ -122,7 +122,6 @@ def iter_extract(
         yield Progress(STAGE, len(grid), len(grid), message="These features were extracted before.")
         return kept
     with ExitStack() as stack:
-        blocks = plan_blocks(slide, grid, block_px)
         values = np.empty((len(grid), encoder.info.dim), np.float32)
         read = np.zeros(len(grid), bool)
         partial, notice = None, choice.note
@@ -136,8 +135,9 @@ def iter_extract(
         yield Progress(STAGE, done, len(grid), message=notice)
         size = batch_size or fitting_batch(encoder, choice.device)
         threads = threads or min(8, usable_cores())
-        batches = iter_batches(slide, grid, blocks, read=read.copy(), batch_size=size, threads=threads)
-        patches = stack.enter_context(closing(batches))
+        plan = plan_batches(slide, grid, batch_size=size, block_px=block_px)
+        left = [tiles[~read[tiles]] for tiles in plan if not read[tiles].all()]
+        patches = stack.enter_context(closing(iter_batches(slide, grid, left, threads=threads)))
         encoded = stack.enter_context(closing(iter_encoded(patches, encoder.to(choice.device), batch_size=size)))
         for rows in encoded:
             if rows is not None:

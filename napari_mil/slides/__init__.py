@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._pyramid import PyramidLevel as PyramidLevel
     from ._ref import SlideRef as SlideRef
     from ._resample import best_level as best_level
+    from ._resample import cover as cover
     from ._resample import read_scaled as read_scaled
     from ._resample import resize_area as resize_area
     from ._slide import Slide as Slide
@@ -30,7 +31,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_open": ["can_open", "open_slide"],
         "_pyramid": ["PyramidLevel"],
         "_ref": ["SlideRef"],
-        "_resample": ["best_level", "read_scaled", "resize_area"],
+        "_resample": ["best_level", "cover", "read_scaled", "resize_area"],
         "_slide": ["Slide"],
         "_source": ["UnreadableRegionError"],
     },

@@ -104,6 +104,10 @@ class HandlePool:
         try:
             return openslide.OpenSlide(self._path)
         except (openslide.OpenSlideError, OSError) as error:
+            if not self._path.exists():
+                raise SlideError(
+                    f"{self._path} is no longer there. Check that its drive is connected, then open the slide again."
+                ) from error
             raise SlideError(
                 f"{self._path} cannot be opened ({error}). It is damaged or cut short; copy it again from the scanner."
             ) from error

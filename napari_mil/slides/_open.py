@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ _READS = (
     "Aperio SVS, Hamamatsu, Leica SCN, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss CZI, DICOM, TIFF, OME-TIFF, "
     "OME-Zarr, PNG and JPEG; Philips iSyntax, Olympus VSI and Akoya QPTIFF with the extra napari-mil[formats]"
 )
+
+_MOST_PX = 2**38
+"""Half a million pixels a side: several times the largest slides there are."""
 
 _SLIDE_SIZED_PX = 4096
 """Long edge from which a plain picture is taken for a slide without being told so."""
@@ -95,6 +98,12 @@ def open_slide(
         source = _source(file)
     except OSError as error:
         raise SlideError(f"{asked} cannot be read ({error.strerror}). Check that you may read it.") from error
+    rows, cols = source.level_shapes[0]
+    if rows * cols > _MOST_PX:
+        source.close()
+        raise SlideError(
+            f"{asked} claims {cols:,} x {rows:,} pixels, more than any slide has. It is damaged; copy it again."
+        )
     from ._slide import Slide
 
     # absolute, so that what is made from the slide can be traced from any folder
@@ -107,13 +116,20 @@ def _source(file: Path) -> Source:
 
     from ._openslide import OpenSlideSource
     from ._tiff import NotCoveredError
-    from ._tiff_open import direct_beside, is_ome_tiff
+    from ._tiff_open import direct_alone, direct_beside, is_ome_tiff, is_tiff
 
     kind = None if file.is_dir() else OpenSlide.detect_format(file)
     # of an OME-TIFF OpenSlide sees neither the levels nor the scale
     if kind is None or (kind == "generic-tiff" and is_ome_tiff(file)):
         return _other_source(file)
-    inner = OpenSlideSource(file)
+    try:
+        inner = OpenSlideSource(file)
+    except SlideError:
+        # of a TIFF that was cut short, what is there can be shown
+        if is_tiff(file):
+            with suppress(NotCoveredError):
+                return direct_alone(file)
+        raise
     try:
         return direct_beside(inner, file)
     except NotCoveredError as error:

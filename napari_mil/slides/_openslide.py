@@ -15,6 +15,7 @@ from ..errors import SlideError
 from ._colour import looks_ycbcr, may_be_ycbcr, ycbcr_to_rgb
 from ._handles import HandlePool
 from ._metadata import background_colour
+from ._source import MAX_PIECE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,13 @@ class OpenSlideSource:
         self.icc_profile: bytes | None = _profile(handle)
         self._pool.give_back(handle)
         self.level_tiles = tuple(_stored_tile(self.properties, level) for level in range(len(self.level_shapes)))
+        # OpenSlide holds a tile in four bytes a pixel, and ends the process where it gets no memory for it
+        if any(4 * rows * cols > MAX_PIECE_BYTES for rows, cols in self.level_tiles):
+            self._pool.close()
+            raise SlideError(
+                f"{file} claims to be stored in tiles too large to be read one by one. It is damaged, or must be "
+                "written again in tiles of 256 or 512 pixels."
+            )
         self.background = background_colour(self.properties)
         self._ycbcr = False
         self._ycbcr = may_be_ycbcr(self.properties) and self._sample_looks_ycbcr()

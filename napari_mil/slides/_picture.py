@@ -25,11 +25,18 @@ _IN_MEMORY_PX = 64_000_000
 """A picture of so many pixels is held in memory (200 MB), a larger one in a file of the cache folder."""
 
 _MOST_PX = 2**32
+_MOST_PX_PER_BYTE = {"png": 8 * 1032, "jpeg": 512}
+"""Deflate packs at most 1032 bytes into one, with up to 8 pixels each; a JPEG has a bit and more for 8 x 8 pixels."""
+
 _SPARE_BYTES = 2**30
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _SIZES_IN = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 """JPEG's frame headers, which hold the size."""
+
+
+_BROKEN = (OSError, RuntimeError, ValueError, SyntaxError, MemoryError)
+"""What Pillow and imagecodecs raise on damaged pictures; of a wrong length they ask for more memory than there is."""
 
 
 def is_picture(file: Path) -> bool:
@@ -63,9 +70,17 @@ class PictureSource(ArraySource):
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
         self._pixels: NDArray[Any] | None = None
+        self._damage: UnreadableRegionError | None = None
         shape, channels, depth = _header(file)
         if shape[0] * shape[1] > _MOST_PX or min(shape) < 1:
             raise SlideError(f"{file} claims {shape[1]:,} x {shape[0]:,} pixels, more than can be shown.")
+        with file.open("rb") as opened:
+            kind = "png" if opened.read(8) == _PNG else "jpeg"
+        if shape[0] * shape[1] > _MOST_PX_PER_BYTE[kind] * file.stat().st_size:
+            raise SlideError(
+                f"{file} claims {shape[1]:,} x {shape[0]:,} pixels, more than its bytes can hold. It is damaged or cut "
+                "short; copy it again."
+            )
         self._large = shape[0] * shape[1] > _IN_MEMORY_PX
         if self._large and (depth != 8 or channels not in (1, 3)):
             raise SlideError(
@@ -89,17 +104,20 @@ class PictureSource(ArraySource):
         return np.array(part)
 
     def _decode(self) -> NDArray[Any]:
+        if self._damage is not None:
+            raise self._damage  # each window would decode the whole picture to no avail
         try:
             return _decode_large(self._path, self.level_shapes[0], self._channels) if self._large else self._small()
-        except OSError as error:
-            raise SlideError(
-                f"{self._path} cannot be decoded ({error.strerror or error}). Check that its drive is connected, and "
-                "that it is whole."
-            ) from error
-        except (RuntimeError, ValueError) as error:
-            raise UnreadableRegionError(
+        except _BROKEN as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise SlideError(
+                    f"{self._path} cannot be read ({error.strerror}). Check that its drive is connected."
+                ) from error
+            # Pillow calls its own OSError too
+            self._damage = UnreadableRegionError(
                 f"{self._path} cannot be decoded ({error}). The file is damaged; copy it again."
-            ) from error
+            )
+            raise self._damage from error
 
     def _small(self) -> NDArray[np.uint8]:
         with Image.open(self._path) as image:

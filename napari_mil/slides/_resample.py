@@ -48,6 +48,7 @@ def resize_area(
     height: float,
     width: float,
     out_shape: tuple[int, int],
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Resample a window of an image, each pixel of the result being the mean over the area that it covers.
 
@@ -64,23 +65,29 @@ def resize_area(
         Size of the window in source pixels. Beyond the image its edge pixels are repeated.
     out_shape : (int, int)
         Rows and columns of the result.
+    out : (rows, cols, C) uint8, optional
+        Where to put it.
 
     Returns
     -------
     (rows, cols, C) uint8
-        The resampled window, contiguous.
+        The resampled window: ``out``, or a new contiguous array.
     """
     rows, cols = out_shape
+    if out is None:
+        out = np.empty((rows, cols, image.shape[2]), np.uint8)
     if (height, width) == (rows, cols) and row == int(row) and col == int(col):
         r, c = int(row), int(col)
         if r >= 0 and c >= 0 and r + rows <= image.shape[0] and c + cols <= image.shape[1]:
-            return np.ascontiguousarray(image[r : r + rows, c : c + cols])
+            out[:] = image[r : r + rows, c : c + cols]
+            return out
     index, weight = _taps(row, height, rows, image.shape[0])
     tall = _weighted(lambda k: image[index[:, k]], weight[:, :, None, None])
     index, weight = _taps(col, width, cols, image.shape[1])
     result = _weighted(lambda k: tall[:, index[:, k]], weight[:, :, None])
     result += 0.5
-    return result.astype(np.uint8)
+    out[:] = result  # of positive numbers this takes the whole part
+    return out
 
 
 def read_scaled(

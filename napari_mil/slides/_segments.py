@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tifffile import TiffPage
 
-MAX_SEGMENT_BYTES = 512 * 2**20
-"""Most memory that one stored piece may take when decoded: a larger one is a bomb, or a picture in a single strip."""
-
 _DECODER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, OverflowError, ArithmeticError)
 """What tifffile and the decoders under it raise on broken data (imagecodecs' errors are RuntimeErrors)."""
 
@@ -103,11 +100,11 @@ class Segments:
         The image.
     file : FileBytes
         Its file.
-    cache : TileCache, optional
-        Where decoded strips are kept: a window touches a strip as wide as the slide, and so do its neighbours.
+    cache : TileCache
+        Where decoded pieces are kept of which a window needs a part only: its neighbours will ask for the rest.
     """
 
-    def __init__(self, page: TiffPage, file: FileBytes, cache: TileCache | None = None) -> None:
+    def __init__(self, page: TiffPage, file: FileBytes, cache: TileCache) -> None:
         self._file, self._cache = file, cache
         self._offsets, self._counts = page.dataoffsets, page.databytecounts
         self._decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
@@ -134,8 +131,20 @@ class Segments:
         pieces: int = self.count * self.planes
         return len(self._offsets) == pieces and len(self._counts) == pieces
 
-    def get(self, index: int) -> NDArray[Any] | None:
+    def beyond(self, size: int) -> tuple[int, int]:
+        """Return how many of the pieces end beyond a file's size, and how many there are."""
+        ends = [offset + count for offset, count in zip(self._offsets, self._counts, strict=False)]
+        return sum(end > size for end in ends), len(ends)
+
+    def get(self, index: int, *, keep: bool) -> NDArray[Any] | None:
         """Return a decoded piece, (rows, cols, samples), or None where the file leaves it out; not to be written to.
+
+        Parameters
+        ----------
+        index : int
+            Its number in the file.
+        keep : bool
+            Whether to keep it for others, or take it from what was kept.
 
         Raises
         ------
@@ -144,7 +153,7 @@ class Segments:
         SlideError
             If the file is closed or gone.
         """
-        if self._cache is None:
+        if not keep:
             return self._load(index)
         key = (self._key, index, 0)
         found: NDArray[Any] | None = self._cache.get(key)
@@ -165,7 +174,7 @@ class Segments:
         except SlideError as error:
             future.set_exception(error)
             return
-        if piece is not None and self._cache is not None:
+        if piece is not None:
             self._cache.put((self._key, index, 0), piece)
         future.set_result(piece)
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MAX_PIECE_BYTES = 512 * 2**20
+"""Most memory that one stored piece may take when decoded: a larger one is a bomb, or a picture in a single strip."""
+
+
 class UnreadableRegionError(SlideError):
     """The file opens, but does not give the pixels of one place: it is damaged there, and may be sound elsewhere."""
 

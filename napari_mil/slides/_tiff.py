@@ -15,8 +15,8 @@ import numpy as np
 
 from ..errors import SlideError
 from ._cache import TileCache
-from ._segments import MAX_SEGMENT_BYTES, FileBytes, Segments
-from ._source import UnreadableRegionError
+from ._segments import FileBytes, Segments
+from ._source import MAX_PIECE_BYTES, UnreadableRegionError
 from ._tiff_colour import ToRgb, rgb_converter
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from ._source import Source
 
-_STRIPS_BYTES = 256 * 2**20
+_KEPT_BYTES = 256 * 2**20
+"""Of decoded tiles and strips that were needed in part: enough for the edges of a row of blocks across a slide."""
 
 
 class NotCoveredError(Exception):
@@ -42,7 +43,7 @@ class TiffLevel:
     file : FileBytes
         Their file.
     cache : TileCache
-        For decoded strips.
+        For decoded tiles and strips that were needed in part.
     background : (int, int, int)
         Colour of tiles that the file leaves out.
 
@@ -58,13 +59,13 @@ class TiffLevel:
         first = pages[0]
         if first.dtype is None or first.is_contiguous is None or not all(first.shape):
             raise NotCoveredError("its first image is not described")
-        self._planes = [Segments(page, file, None if page.is_tiled else cache) for page in pages]
+        self._planes = [Segments(page, file, cache) for page in pages]
         self._per_page = self._planes[0].planes
         self._first = self._planes[0]
         self.shape, self.tile = self._first.shape, self._first.tile
         if any(plane.shape != self.shape or plane.tile != self.tile for plane in self._planes):
             raise NotCoveredError("its colour planes differ in size")
-        if self._first.nbytes > MAX_SEGMENT_BYTES:
+        if self._first.nbytes > MAX_PIECE_BYTES:
             raise NotCoveredError(
                 f"it is stored in pieces of {self.tile[0]} x {self.tile[1]} pixels, too large to be decoded one by one"
             )
@@ -85,9 +86,15 @@ class TiffLevel:
         """Whether the file has a place, if an empty one, for every tile."""
         return all(plane.listed for plane in self._planes)
 
+    def beyond(self, size: int) -> tuple[int, int]:
+        """Return how many of the stored pieces lie beyond a file's size, and how many there are."""
+        counts = [plane.beyond(size) for plane in self._planes]
+        return sum(beyond for beyond, _ in counts), sum(pieces for _, pieces in counts)
+
     def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         """Return a window inside the level, (height, width, 3) uint8."""
         tile_h, tile_w = self.tile
+        rows, cols = self.shape
         out = np.empty((height, width, 3), np.uint8)
         for tile_row in range(row // tile_h, (row + height - 1) // tile_h + 1):
             top = tile_row * tile_h
@@ -96,18 +103,23 @@ class TiffLevel:
                 left = tile_col * tile_w
                 c0, c1 = max(col, left), min(col + width, left + tile_w)
                 place = out[r0 - row : r1 - row, c0 - col : c1 - col]
-                piece = self._piece(tile_row * self._first.across + tile_col)
+                # of a tile that is needed in part, a neighbour will want the rest
+                part_only = place.shape[:2] != (min(tile_h, rows - top), min(tile_w, cols - left))
+                piece = self._piece(tile_row * self._first.across + tile_col, keep=part_only)
                 if piece is None:
                     place[:] = self._background
                     continue
                 part = piece[r0 - top : r1 - top, c0 - left : c1 - left]
                 if part.shape[:2] != place.shape[:2]:
                     raise UnreadableRegionError(f"the tile at row {top}, column {left} is smaller than it claims")
+                if place.shape == out.shape == piece.shape and not part_only:
+                    own = self._convert(part)  # the window is the tile, and nobody else has it
+                    return own if own.flags.writeable else own.copy()
                 place[:] = self._convert(part)
         return out
 
-    def _piece(self, index: int) -> NDArray[Any] | None:
-        parts = [plane.get(index + k * plane.count) for plane in self._planes for k in range(self._per_page)]
+    def _piece(self, index: int, *, keep: bool) -> NDArray[Any] | None:
+        parts = [plane.get(index + k * plane.count, keep=keep) for plane in self._planes for k in range(self._per_page)]
         if len(parts) == 1:
             return parts[0]
         present = [part for part in parts if part is not None]
@@ -152,12 +164,12 @@ class TiffSource:
     ) -> None:
         self._path, self._inner, self.why = file, inner, why
         self._bytes = FileBytes(file)
-        self._strips = TileCache(_STRIPS_BYTES)
+        self._kept = TileCache(_KEPT_BYTES)
         self.background = (255, 255, 255) if inner is None else inner.background
-        self._levels = [TiffLevel(pages, self._bytes, self._strips, self.background) for pages in levels]
+        self._levels = [TiffLevel(pages, self._bytes, self._kept, self.background) for pages in levels]
         self.level_shapes = tuple(level.shape for level in self._levels)
         self.level_tiles = tuple(level.tile for level in self._levels)
-        notes = tuple(level.note for level in self._levels[:1] if level.note)
+        notes = tuple(note for note in (self._levels[0].note, self._cut_short()) if note)
         if inner is None:
             height, width = self.level_shapes[0]
             self.level_downsamples: tuple[float, ...] = tuple(
@@ -185,6 +197,14 @@ class TiffSource:
         """Whether the file has a place, if an empty one, for every piece of every level."""
         return all(level.listed for level in self._levels)
 
+    def _cut_short(self) -> str:
+        """Say how much of the finest level lies beyond the file's end."""
+        finest = self._levels[0]
+        beyond, pieces = finest.beyond(self._path.stat().st_size)
+        return (
+            f"the file is cut short: {beyond:,} of {pieces:,} pieces of its finest level are missing" if beyond else ""
+        )
+
     def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         try:
             return self._levels[level].read(row, col, height, width)
@@ -201,12 +221,12 @@ class TiffSource:
 
     def rest(self) -> None:
         self._bytes.rest()
-        self._strips.clear()
+        self._kept.clear()
         if self._inner is not None:
             self._inner.rest()
 
     def close(self) -> None:
         self._bytes.close()
-        self._strips.clear()
+        self._kept.clear()
         if self._inner is not None:
             self._inner.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ def direct_beside(inner: Source, file: Path) -> TiffSource:
 
 
 def direct_alone(file: Path) -> TiffSource:
-    """Read a TIFF file that OpenSlide does not take: untiled, OME-TIFF, QPTIFF.
+    """Read a TIFF file that OpenSlide does not take: untiled, OME-TIFF, QPTIFF, and those that were cut short.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def direct_alone(file: Path) -> TiffSource:
     Returns
     -------
     TiffSource
-        With the scale from OME-XML or the resolution tags.
+        With the scale from OME-XML, Aperio's description or the resolution tags.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def direct_alone(file: Path) -> TiffSource:
             levels,
             properties=_properties(tiff, first),
             icc_profile=first.tags.valueof(_ICC_TAG),
-            why="OpenSlide does not read this kind of TIFF whole",
+            why="OpenSlide does not read this TIFF whole",
         )
     # a header that promises more than the file lists is damage or a trap
     if not source.listed:
@@ -186,7 +187,7 @@ def _properties(tiff: TiffFile, page: TiffPage) -> dict[str, str]:
         value = page.tags.valueof(name, None)
         if isinstance(value, str) and value:
             found[f"tiff.{name}"] = value
-    scale = _ome_scale(tiff.ome_metadata) if tiff.is_ome else _resolution(page)
+    scale = _ome_scale(tiff.ome_metadata) if tiff.is_ome else _aperio_scale(description) or _resolution(page)
     if scale is not None:
         found["openslide.mpp-y"], found["openslide.mpp-x"] = (repr(value) for value in scale)
     return found
@@ -205,6 +206,12 @@ def _ome_scale(xml: str | None) -> tuple[float, float] | None:
     except (SyntaxError, ValueError, KeyError, DefusedXmlException):  # ParseError is a SyntaxError
         return None
     return y, x
+
+
+def _aperio_scale(description: str) -> tuple[float, float] | None:
+    """Return microns per pixel, (y, x), of an Aperio slide that was cut short, which OpenSlide no longer recognises."""
+    found = re.search(r"\|\s*MPP\s*=\s*(\d*\.?\d+)", description) if description.startswith("Aperio") else None
+    return (float(found[1]),) * 2 if found is not None else None
 
 
 def _resolution(page: TiffPage) -> tuple[float, float] | None:

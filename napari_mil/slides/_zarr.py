@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import SlideError
 from ._array_source import ArraySource
-from ._source import UnreadableRegionError
+from ._source import MAX_PIECE_BYTES, UnreadableRegionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +74,8 @@ class ZarrSource(ArraySource):
             )
         if self._arrays[0].dtype != np.uint8:
             raise SlideError(f"{folder} holds {self._arrays[0].dtype} values; only 8-bit pictures can be shown.")
+        if any(int(np.prod(array.chunks, dtype=object)) > MAX_PIECE_BYTES for array in self._arrays):
+            raise SlideError(f"{folder} is stored in chunks too large to be read one by one. Write it in smaller ones.")
         mpp = {f"openslide.mpp-{axis}": repr(value) for axis, value in scale.items()}
         super().__init__(
             folder,

@@ -193,7 +193,9 @@ def test_details_can_be_searched_and_the_label_comes_on_request_only(opened, sha
     details.filter.setText("appmag")
     # names and values: the whole description that the scanner wrote says it too
     assert [name for name, _ in details.visible_rows()] == [
-        "aperio.AppMag", "openslide.comment", "tiff.ImageDescription"
+        "aperio.AppMag",
+        "openslide.comment",
+        "tiff.ImageDescription",
     ]
     details.filter.setText("APERIO.appmag")
     assert details.visible_rows() == [("aperio.AppMag", "20")]

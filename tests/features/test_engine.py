@@ -14,6 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_mil.errors import EncoderError, FeaturesError, SlideError
 from napari_mil.features import (
@@ -25,8 +27,8 @@ from napari_mil.features import (
     read_features,
     write_features,
 )
-from napari_mil.features._blocks import plan_blocks, read_block
 from napari_mil.features._encoding import fitting_batch
+from napari_mil.features._patches import _blocks, iter_batches, plan_batches, read_batch
 from napari_mil.progress import Progress, finish
 from napari_mil.slides import Slide, open_slide
 from napari_mil.tiling import TileGrid
@@ -39,20 +41,53 @@ def reading_threads() -> list[str]:
 @pytest.mark.parametrize(("tile_px", "mpp"), [(32, 0.5), (32, 0.53), (24, 1.0), (20, 2.0), (33, 3.1), (48, 0.4)])
 def test_patches_are_those_of_read_patch(slide: Slide, tools: SimpleNamespace, tile_px: int, mpp: float) -> None:
     grid = tools.lay_grid(tile_px, mpp)
-    blocks = plan_blocks(slide, grid, 300)
-    assert len(blocks) > 1
-    np.testing.assert_array_equal(np.sort(np.concatenate([b.tiles for b in blocks])), np.arange(len(grid)))
-    for block in blocks[::5]:
-        for patch, (row, col) in zip(read_block(slide, grid, block), grid.l0_rc[block.tiles], strict=True):
+    plan = plan_batches(slide, grid, batch_size=21, block_px=300)
+    assert [len(tiles) for tiles in plan[:-1]] == [21] * (len(plan) - 1)
+    np.testing.assert_array_equal(np.sort(np.concatenate(plan)), np.arange(len(grid)))
+    for tiles in plan[::5]:
+        patches, errors = read_batch(slide, grid, tiles)
+        assert errors == []
+        np.testing.assert_array_equal(patches.tiles, tiles)
+        for patch, (row, col) in zip(patches.pixels, grid.l0_rc[tiles], strict=True):
             one = slide.read_patch(row, col, grid.tile_l0, tile_px)
             assert np.abs(patch.astype(int) - one).max() <= 1
 
 
-def test_far_apart_tiles_are_read_alone(slide: Slide) -> None:
-    l0_rc = np.array([[0, 0], [0, 900], [0, 932], [900, 0]])
-    grid = TileGrid(l0_rc, 32.0, 32.0, 32, 0.5, np.ones(4, np.float32))
-    assert [b.tiles.tolist() for b in plan_blocks(slide, grid, 1000)] == [[0], [1], [2], [3]]
-    assert [b.tiles.tolist() for b in plan_blocks(slide, grid, 500)] == [[0], [1, 2], [3]]
+def test_neighbours_are_read_at_once_and_little_for_nothing() -> None:
+    size = np.array([32.0, 32.0])
+    far = np.array([[0, 0], [0, 900], [0, 932], [900, 0]])
+    assert sorted(block.tolist() for block in _blocks(far, size)) == [[0], [1, 2], [3]]
+    full = np.argwhere(np.ones((5, 7))) * 32.0
+    assert [block.tolist() for block in _blocks(full, size)] == [list(range(35))]
+    corner = np.array([[0, 0], [0, 32], [0, 64], [32, 0], [64, 0]])
+    assert sorted(map(len, _blocks(corner, size))) == [2, 3]
+
+
+@given(
+    places=st.sets(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=60),
+    step=st.floats(8.0, 40.0),
+)
+def test_blocks_hold_every_tile_once_and_are_nearly_full(places: set[tuple[int, int]], step: float) -> None:
+    corners = np.array(sorted(places), float) * step
+    size = np.array([32.0, 32.0])
+    blocks = _blocks(corners, size)
+    assert sorted(np.concatenate(blocks).tolist()) == list(range(len(corners)))
+    for block in blocks:
+        box = np.ptp(corners[block], axis=0) + size
+        assert len(block) * size.prod() >= 0.9 * box.prod() - 1e-6
+
+
+def test_batches_of_a_resumed_run_are_those_of_a_whole_one(slide: Slide, grid: TileGrid, quarters: Encoder) -> None:
+    """So that what an encoder makes of a batch is the same to the last bit."""
+    plan = plan_batches(slide, grid, batch_size=16, block_px=512)
+    assert [tiles.tolist() for tiles in plan_batches(slide, grid, batch_size=16, block_px=512)] == [
+        tiles.tolist() for tiles in plan
+    ]
+    alone = [read_batch(slide, grid, tiles)[0].pixels for tiles in plan]
+    for threads in (1, 4):
+        together = [p.pixels for p in iter_batches(slide, grid, plan, threads=threads) if p is not None]
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_every_row_is_its_tile(slide: Slide, grid: TileGrid, quarters: Encoder) -> None:

@@ -1,0 +1,211 @@
+"""Read the patches of a grid in batches, a few batches ahead of whoever uses them.
+
+A thread reads a whole batch into the array that the encoder is given: nothing is joined or copied afterwards. Which
+patches make a batch follows from the grid alone, so that an interrupted run goes on with the very same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SlideError
+from ..slides import UnreadableRegionError, best_level, cover, resize_area
+from ._ahead import map_ahead
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..slides import Slide
+    from ..tiling import TileGrid
+
+_LEAST_FILL = 0.9
+_LOST_AT_LEAST, _LOST_SHARE = 10, 0.05  # a slide that has lost more than both is not to be judged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """Patches that were read.
+
+    Parameters
+    ----------
+    tiles : (n,) int64
+        Their places in the grid.
+    pixels : (n, tile_px, tile_px, 3) uint8
+        RGB.
+    """
+
+    tiles: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+
+
+def plan_batches(slide: Slide, grid: TileGrid, *, batch_size: int, block_px: int) -> list[NDArray[np.int64]]:
+    """Divide the tiles of a grid into batches of neighbours.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    grid : TileGrid
+        Its tiles.
+    batch_size : int
+        Tiles a batch; the last may have fewer.
+    block_px : int
+        Edge in pixels of the squares of the level that is read, one of which is done with before the next.
+
+    Returns
+    -------
+    list of (n,) int64
+        Places in the grid, each once. They depend on nothing but the arguments.
+    """
+    level = best_level(slide, grid.tile_l0 / grid.tile_px)
+    l0_edge = max(block_px * slide.level_downsamples[level], grid.tile_l0)
+    cell_row, cell_col = (grid.l0_rc // l0_edge).astype(np.int64).T
+    order = np.lexsort((cell_col, cell_row)).astype(np.int64)
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def iter_batches(
+    slide: Slide, grid: TileGrid, batches: Sequence[NDArray[np.int64]], *, threads: int
+) -> Generator[Patches | None, None, None]:
+    """Yield the patches of batches in order; read by threads a few batches ahead.
+
+    Patches whose place on the slide is damaged are left out, as long as they are few.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    grid : TileGrid
+        Its tiles.
+    batches : sequence of (n,) int64
+        Which tiles to read at once.
+    threads : int
+        Reading threads.
+
+    Yields
+    ------
+    Patches or None
+        A batch with at least one patch; None about every tenth of a second while waiting, so that the caller can
+        report and be cancelled.
+
+    Raises
+    ------
+    SlideError
+        Where the slide can no longer be read at all, or more than a twentieth of its patches (and more than ten)
+        cannot, or none can; all batches before have been yielded.
+    """
+    lost = 0
+    work = partial(read_batch, slide, grid)
+    with closing(map_ahead(work, batches, threads=threads, name="napari-mil-read")) as read:
+        for found in read:
+            if found is None:
+                yield None
+                continue
+            patches, errors = found
+            if len(patches.tiles):
+                yield patches
+            lost += len(errors)
+            if errors:
+                _refuse_too_many(slide, grid, lost, errors[0])
+
+
+def read_batch(slide: Slide, grid: TileGrid, tiles: NDArray[np.int64]) -> tuple[Patches, list[UnreadableRegionError]]:
+    """Read the patches of a batch.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    grid : TileGrid
+        Its tiles.
+    tiles : (n,) int64
+        Places in the grid.
+
+    Returns
+    -------
+    patches : Patches
+        Each as ``Slide.read_patch`` gives it: from the best level, averaged over area.
+    errors : list of UnreadableRegionError
+        One for each tile that is left out because the slide is damaged there.
+
+    Raises
+    ------
+    SlideError
+        Where the slide is closed, or its file no longer opens.
+    """
+    level = best_level(slide, grid.tile_l0 / grid.tile_px)
+    scale = np.asarray(slide.level_scales[level])
+    corners = grid.l0_rc[tiles] / scale  # (n, 2) level pixels
+    size = grid.tile_l0 / scale
+    out = np.empty((len(tiles), grid.tile_px, grid.tile_px, 3), np.uint8)
+    good = np.ones(len(tiles), bool)
+    errors = []
+    stored = np.asarray(slide.level_tiles[level])
+    whole = bool((size == grid.tile_px).all() and not (size % stored).any() and not (corners % stored).any())
+    # patches that are whole tiles of the file have nothing in common
+    pending = [np.array([k]) for k in range(len(tiles))] if whole else _blocks(corners, size)
+    while pending:
+        members = pending.pop()
+        try:
+            _read_block(slide, level, corners[members], size, out, members)
+        except UnreadableRegionError as error:
+            if len(members) > 1:  # one damaged place must not cost its neighbours: each tile by itself
+                pending += [members[k : k + 1] for k in range(len(members))]
+            else:
+                good[members] = False
+                errors.append(error)
+    return (Patches(tiles, out) if good.all() else Patches(tiles[good], out[good])), errors
+
+
+def _blocks(corners: NDArray[np.float64], size: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Divide tiles into boxes in which little would be read for nothing, where the halves have the least area."""
+    first, last = corners.min(0), corners.max(0)
+    if len(corners) * size.prod() >= _LEAST_FILL * (last - first + size).prod():
+        return [np.arange(len(corners))]
+    orders = [np.argsort(corners[:, axis], kind="stable") for axis in range(2)]
+    areas = [_areas(corners[o], size)[:-1] + _areas(corners[o[::-1]], size)[-2::-1] for o in orders]
+    axis = int(areas[1].min() < areas[0].min())
+    order, cut = orders[axis], int(np.argmin(areas[axis])) + 1
+    return [half[block] for half in (order[:cut], order[cut:]) for block in _blocks(corners[half], size)]
+
+
+def _areas(corners: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the area of the box around the first tile, the first two, and so on."""
+    areas: NDArray[np.float64] = (np.maximum.accumulate(corners) - np.minimum.accumulate(corners) + size).prod(1)
+    return areas
+
+
+def _read_block(
+    slide: Slide,
+    level: int,
+    corners: NDArray[np.float64],
+    size: NDArray[np.float64],
+    out: NDArray[np.uint8],
+    members: NDArray[np.int64],
+) -> None:
+    """Read the box around some tiles and resample each into its place in ``out``."""
+    tall, wide = (float(v) for v in size)
+    edge = out.shape[1]
+    (row, col), (last_row, last_col) = corners.min(0), corners.max(0)
+    # not a pixel more than resampling looks at: one beyond a tile of the file costs a tile
+    top, bottom = cover(row, tall, edge)[0], cover(last_row, tall, edge)[1]
+    left, right = cover(col, wide, edge)[0], cover(last_col, wide, edge)[1]
+    pixels = slide.read(level, top, left, bottom - top, right - left)
+    for k, (r, c) in zip(members, corners, strict=True):
+        resize_area(pixels, r - top, c - left, tall, wide, (edge, edge), out[k])
+
+
+def _refuse_too_many(slide: Slide, grid: TileGrid, lost: int, error: UnreadableRegionError) -> None:
+    most = max(_LOST_AT_LEAST, int(_LOST_SHARE * len(grid)))
+    if lost > most or lost == len(grid):
+        found = f"More than {most:,}" if lost > most else "All"
+        raise SlideError(
+            f"{found} of the {len(grid):,} patches of {slide.path} cannot be read, too many to be left out. "
+            "The file is damaged; copy it again from the scanner."
+        ) from error
