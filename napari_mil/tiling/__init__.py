@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from ._grid import TileGrid as TileGrid
     from ._grid import TissueMask as TissueMask
     from ._outlines import outlines as outlines
+    from ._polygons import mask_polygons as mask_polygons
+    from ._polygons import mask_within as mask_within
+    from ._polygons import polygon_mask as polygon_mask
     from ._tile import tile as tile
     from ._tile import tile_grid as tile_grid
+    from ._tissue import empty_mask as empty_mask
     from ._tissue import find_tissue as find_tissue
     from ._tissue import saturation_threshold as saturation_threshold
     from ._tissue import tissue_mask as tissue_mask
@@ -21,7 +25,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_grid": ["TileGrid", "TissueMask"],
         "_outlines": ["outlines"],
+        "_polygons": ["mask_polygons", "mask_within", "polygon_mask"],
         "_tile": ["tile", "tile_grid"],
-        "_tissue": ["find_tissue", "saturation_threshold", "tissue_mask"],
+        "_tissue": ["empty_mask", "find_tissue", "saturation_threshold", "tissue_mask"],
     },
 )

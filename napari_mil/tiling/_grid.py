@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -23,14 +23,68 @@ class TissueMask:
         Level-0 pixels per mask pixel, (row, col); exact, not rounded.
     mpp : (float, float) or None
         Microns per level-0 pixel, (y, x), of the slide; None where unknown.
-    threshold : float
-        Saturation (0 to 255) above which a pixel counted as tissue.
+    threshold : float or None
+        Saturation (0 to 255) above which a pixel counted as tissue, where the mask was found by it.
+    origin : str
+        How the mask came about, a clause for people and for provenance.
     """
 
     mask: NDArray[np.bool_]
     l0_per_px: tuple[float, float]
     mpp: tuple[float, float] | None
-    threshold: float
+    threshold: float | None = None
+    origin: str = "found automatically"
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
+            raise ValueError(f"mask must be (rows, cols) bool, not {self.mask.shape} {self.mask.dtype}")
+        if not all(edge > 0 for edge in self.l0_per_px):
+            raise ValueError(f"l0_per_px must be positive, not {self.l0_per_px}")
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: NDArray[np.integer] | NDArray[np.bool_],
+        shape: tuple[int, int],
+        mpp: tuple[float, float] | None,
+        *,
+        origin: str = "labels",
+    ) -> Self:
+        """Make a mask of an array that was painted.
+
+        Parameters
+        ----------
+        labels : (rows, cols) int or bool
+            Anything but 0 is tissue; spans the whole slide, whatever its resolution.
+        shape : (int, int)
+            The slide's level-0 (height, width) in pixels.
+        mpp : (float, float) or None
+            Microns per level-0 pixel, (y, x), of the slide.
+        origin : str
+            As in `TissueMask`.
+
+        Returns
+        -------
+        TissueMask
+            The mask.
+
+        Raises
+        ------
+        ValueError
+            If the array is not two-dimensional, is empty or finer than the slide.
+        """
+        if labels.ndim != 2 or not all(0 < have <= most for have, most in zip(labels.shape, shape, strict=True)):
+            raise ValueError(f"labels must be (rows, cols), 1 to {shape}, not {labels.shape}")
+        return cls(labels != 0, (shape[0] / labels.shape[0], shape[1] / labels.shape[1]), mpp, None, origin)
+
+    def to_labels(self) -> NDArray[np.uint8]:
+        """Return the mask as an array to paint in: 1 on tissue, 0 elsewhere."""
+        return self.mask.astype(np.uint8)
+
+    def spans(self, shape: tuple[int, int]) -> bool:
+        """Tell whether the mask covers a slide of level-0 (height, width) exactly: to half a pixel of its own."""
+        pairs = zip(self.mask.shape, self.l0_per_px, shape, strict=True)
+        return all(abs(count * edge - length) <= edge / 2 for count, edge, length in pairs)
 
     @property
     def fraction(self) -> float:

@@ -48,7 +48,7 @@ _GLASS_SATURATION_MAX = 30
 _DARK = 60
 """Pixels with no channel above this are ink, folds or scanner borders: their saturation is noise."""
 
-_ASSUMED_MPP = 0.5
+ASSUMED_MPP = 0.5
 """Microns per level-0 pixel assumed for the size rules alone, where the slide does not know its own scale."""
 
 
@@ -85,13 +85,8 @@ def find_tissue(
     ValueError
         If ``mpp`` is not positive.
     """
-    if mpp <= 0:
-        raise ValueError(f"mpp must be positive, not {mpp}")
-    slide_mpp = slide.mpp or (_ASSUMED_MPP, _ASSUMED_MPP)
-    l0_per_px = mpp / (sum(slide_mpp) / 2)
-    # a stored level within a quarter of the wish spares the resampling of one four times its size
-    near = [d for d in slide.level_downsamples if 0.8 <= d / l0_per_px <= 1.25]
-    rgb, l0_per_px_rc = slide.thumbnail(max(1, round(max(slide.shape) / (near[0] if near else l0_per_px))))
+    slide_mpp = slide.mpp or (ASSUMED_MPP, ASSUMED_MPP)
+    rgb, l0_per_px_rc = slide.thumbnail(_long_edge_px(slide, mpp))
     um_per_px = l0_per_px_rc[0] * slide_mpp[0], l0_per_px_rc[1] * slide_mpp[1]
     threshold = saturation_threshold(rgb)
     # on a small picture, a cut-out or a core, a piece that is large for it is no speck
@@ -99,6 +94,42 @@ def find_tissue(
     smallest = min(min_area_um2, area_um2 / 20)
     mask = tissue_mask(rgb, um_per_px, threshold=threshold, min_area_um2=smallest, max_hole_um2=max_hole_um2)
     return TissueMask(mask, l0_per_px_rc, slide.mpp, threshold)
+
+
+def empty_mask(slide: Slide, *, mpp: float = MASK_MPP) -> TissueMask:
+    """Return a mask of a slide without any tissue, to be filled: at the resolution of `find_tissue`.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    mpp : float
+        As in `find_tissue`.
+
+    Returns
+    -------
+    TissueMask
+        Spans the slide.
+
+    Raises
+    ------
+    ValueError
+        If ``mpp`` is not positive.
+    """
+    shrink = max(1.0, max(slide.shape) / _long_edge_px(slide, mpp))
+    rows, cols = (max(1, round(length / shrink)) for length in slide.shape)
+    l0_per_px = slide.shape[0] / rows, slide.shape[1] / cols
+    return TissueMask(np.zeros((rows, cols), bool), l0_per_px, slide.mpp, None, "empty")
+
+
+def _long_edge_px(slide: Slide, mpp: float) -> int:
+    """Return how many pixels long a slide's mask is at about so many microns per pixel."""
+    if not mpp > 0:
+        raise ValueError(f"mpp must be positive, not {mpp}")
+    l0_per_px = mpp / (sum(slide.mpp or (ASSUMED_MPP, ASSUMED_MPP)) / 2)
+    # a stored level within a quarter of the wish spares the resampling of one four times its size
+    near = [d for d in slide.level_downsamples if 0.8 <= d / l0_per_px <= 1.25]
+    return max(1, round(max(slide.shape) / (near[0] if near else l0_per_px)))
 
 
 def tissue_mask(
