@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SlideError
-from ..slides import UnreadableRegionError, best_level, cover, resize_area
+from ..slides import UnreadableRegionError, best_level, cover, resize_windows
 from ._ahead import map_ahead
 
 if TYPE_CHECKING:
@@ -197,8 +197,12 @@ def _read_block(
     top, bottom = cover(row, tall, edge)[0], cover(last_row, tall, edge)[1]
     left, right = cover(col, wide, edge)[0], cover(last_col, wide, edge)[1]
     pixels = slide.read(level, top, left, bottom - top, right - left)
-    for k, (r, c) in zip(members, corners, strict=True):
-        resize_area(pixels, r - top, c - left, tall, wide, (edge, edge), out[k])
+    begin, end = int(members[0]), int(members[0]) + len(members)
+    in_a_row = np.array_equal(members, np.arange(begin, end))
+    found = out[begin:end] if in_a_row else np.empty((len(members), *out.shape[1:]), np.uint8)
+    resize_windows(pixels, corners - (top, left), (tall, wide), found)
+    if not in_a_row:
+        out[members] = found
 
 
 def _refuse_too_many(slide: Slide, grid: TileGrid, lost: int, error: UnreadableRegionError) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._resample import cover as cover
     from ._resample import read_scaled as read_scaled
     from ._resample import resize_area as resize_area
+    from ._resample import resize_windows as resize_windows
     from ._slide import Slide as Slide
     from ._source import UnreadableRegionError as UnreadableRegionError
 
@@ -31,7 +32,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_open": ["can_open", "open_slide"],
         "_pyramid": ["PyramidLevel"],
         "_ref": ["SlideRef"],
-        "_resample": ["best_level", "cover", "read_scaled", "resize_area"],
+        "_resample": ["best_level", "cover", "read_scaled", "resize_area", "resize_windows"],
         "_slide": ["Slide"],
         "_source": ["UnreadableRegionError"],
     },

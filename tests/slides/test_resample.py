@@ -88,7 +88,7 @@ def test_cover_is_all_that_is_looked_at(start, length, out):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "level"), [(0.5, 0), (1, 0), (1.9, 0), (1.98, 0), (1.9999, 1), (3.97, 2), (3.9, 1), (100, 3)]
+    ("wanted", "level"), [(0.5, 0), (1, 0), (1.9, 0), (1.96, 0), (1.97, 1), (1.9999, 1), (3.97, 2), (3.9, 1), (100, 3)]
 )
 def test_the_coarsest_level_that_is_fine_enough(wanted, level):
     slide = SimpleNamespace(level_downsamples=(1.0, 2.00055, 3.9998, 16.1))
