@@ -64,6 +64,13 @@ TilePx = Annotated[int | None, typer.Option(min=8, help="Patch edge in pixels; b
 Mpp = Annotated[
     float | None, typer.Option(min=0.01, callback=_finite, help="Microns per patch pixel; by default the encoder's.")
 ]
+TissueFile = Annotated[
+    Path | None,
+    typer.Option("--tissue", help="Outlines of the tissue (GeoJSON, ASAP XML) in place of finding it."),
+]
+WithinFile = Annotated[
+    Path | None, typer.Option("--within", help="Annotations (GeoJSON, ASAP XML) to stay within, on tissue.")
+]
 SlidePath = Annotated[Path, typer.Argument(help="A whole-slide image (SVS, NDPI, MRXS, DICOM folder, TIFF, ...).")]
 
 
@@ -139,6 +146,8 @@ def run(
     encoder: EncoderOption = None,
     device: DeviceOption = Device.auto,
     slide_mpp: SlideMpp = None,
+    tissue: TissueFile = None,
+    within: WithinFile = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many top patches to write.")] = 50,
     json_output: Json = False,
 ) -> None:
@@ -150,7 +159,15 @@ def run(
         console = Console(json_output)
         result = console.drive(
             iter_run(
-                slide, model=model, encoder=encoder, out=out, device=device.value, slide_mpp=slide_mpp, top_k=top_k
+                slide,
+                model=model,
+                encoder=encoder,
+                out=out,
+                device=device.value,
+                slide_mpp=slide_mpp,
+                tissue=tissue,
+                within=within,
+                top_k=top_k,
             )
         )
         console.result(*describe_run(result, out))
@@ -167,10 +184,15 @@ def extract(
     encoder_mpp: Mpp = None,
     device: DeviceOption = Device.auto,
     slide_mpp: SlideMpp = None,
+    tissue: TissueFile = None,
+    within: WithinFile = None,
     overwrite: Annotated[bool, typer.Option(help="Replace feature files made with other settings.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Turn slides into feature files (HDF5); an interrupted run goes on where it stopped."""
+    """Turn slides into feature files (HDF5); an interrupted run goes on where it stopped.
+
+    For several slides --tissue and --within take a folder with a file named after each slide.
+    """
     from .cohort import extract_slides
 
     def work() -> None:
@@ -184,6 +206,8 @@ def extract(
                 mpp=encoder_mpp,
                 device=device.value,
                 slide_mpp=slide_mpp,
+                tissue=tissue,
+                within=within,
                 overwrite=overwrite,
             )
         )

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .annotations import outlines_for, resolve_tissue
 from .errors import FeaturesError
 from .features import EncoderInfo, iter_extract, load_encoder, read_features
 from .progress import Progress, Steps
 from .slides import open_slide, slide_name
-from .tiling import find_tissue, tile
+from .tiling import TileGrid, tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def extract_slides(
     mpp: float | None = None,
     device: str = "auto",
     slide_mpp: float | None = None,
+    tissue: str | os.PathLike[str] | None = None,
+    within: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Steps[list[Extracted]]:
     """Extract features of slides one after the other, each into ``<out>/<slide name>.h5``.
@@ -64,6 +67,10 @@ def extract_slides(
         "auto", "cpu", "cuda" or "mps".
     slide_mpp : float or None
         Microns per level-0 pixel, for slides that do not state it.
+    tissue : path or None
+        Outlines of the tissue: a file for one slide, a folder for several (see `outlines_for`); None finds it.
+    within : path or None
+        Outlines to stay within, likewise.
     overwrite : bool
         Replace whole feature files that were made with another encoder or tile size.
 
@@ -86,6 +93,11 @@ def extract_slides(
     _refuse_same_names(paths)
     for path in paths:
         open_slide(path, mpp=slide_mpp).close()  # a wrong name is said now, not after hours
+    names = [slide_name(path) for path in paths]
+    drawn = {
+        key: [None] * len(names) if place is None else outlines_for(place, names)
+        for key, place in (("tissue", tissue), ("within", within))
+    }
     coder = load_encoder(encoder, tile_px=tile_px, mpp=mpp)
     folder = Path(out)
     try:
@@ -96,24 +108,33 @@ def extract_slides(
     for number, path in enumerate(paths, 1):
         yield Progress(f"{path.name} ({number} of {len(paths)})", message="finding tissue")
         with open_slide(path, mpp=slide_mpp) as slide:
-            grid = tile(slide, find_tissue(slide), tile_px=coder.info.tile_px, mpp=coder.info.mpp)
+            mask = resolve_tissue(slide, drawn["tissue"][number - 1], drawn["within"][number - 1])
+            grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
             target = folder / f"{slide_name(path)}.h5"
             if not overwrite:
-                _refuse_other_settings(target, coder.info)
+                _refuse_other_settings(target, coder.info, grid)
             features = yield from iter_extract(slide, grid, coder, device=device, out=target)
         done.append(Extracted(str(path), str(target), len(features)))
     return done
 
 
-def _refuse_other_settings(target: Path, wanted: EncoderInfo) -> None:
+def _refuse_other_settings(target: Path, wanted: EncoderInfo, grid: TileGrid) -> None:
     """Raise FeaturesError where a whole feature file would be replaced by one made otherwise."""
     if not target.is_file():
         return
-    found = read_features(target).encoder
+    features = read_features(target)
+    found = features.encoder
     if found != wanted:
         raise FeaturesError(
             f"{target} holds features of {found.name}, {found.tile_px} px at {found.mpp:g} um/px, not of "
             f"{wanted.name}, {wanted.tile_px} px at {wanted.mpp:g} um/px. "
+            "Choose another folder, or allow overwriting (--overwrite)."
+        )
+    asked = {tuple(rc) for rc in grid.l0_rc.tolist()}
+    kept = {tuple(rc) for rc in features.grid.l0_rc.tolist()}
+    if not kept <= asked or len(kept) + features.unreadable_tiles != len(asked):
+        raise FeaturesError(
+            f"{target} holds {len(kept):,} patches of another tissue mask; this one has {len(asked):,}. "
             "Choose another folder, or allow overwriting (--overwrite)."
         )
 

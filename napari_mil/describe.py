@@ -65,12 +65,15 @@ def describe_run(result: RunResult, out: Path) -> Described:
         "patches": len(result.features),
         "unreadable_patches": result.features.unreadable_tiles,
         "tissue_mm2": result.mask.area_mm2,
+        "tissue_origin": result.mask.origin,
         "probabilities": probabilities,
         "out": str(out),
         "files": {name: str(path) for name, path in result.files.items()},
         "seconds": dict(result.seconds),
     }
-    area = f", {result.mask.area_mm2:.1f} mm² of tissue" if result.mask.area_mm2 is not None else ""
+    area = (
+        f", {result.mask.area_mm2:.1f} mm² of tissue ({result.mask.origin})" if result.mask.area_mm2 is not None else ""
+    )
     text = (
         f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}{left_out(result.features)}\n"
         f"{record['model']}: {_chances(probabilities)}\n"

@@ -10,12 +10,13 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .annotations import Annotation, resolve_tissue, write_tissue
 from .errors import ModelError
 from .export import check_patch_folder
 from .features import choose_device, iter_extract, load_encoder, models_folder
@@ -24,7 +25,7 @@ from .models import ModelCard, check_fit, load_model
 from .progress import Progress, Steps, finish
 from .results import WRITING, RunResult, output_folder, write_results, write_run_json
 from .slides import SlideRef, open_slide, slide_name
-from .tiling import find_tissue, tile
+from .tiling import TileGrid, TissueMask, tile
 
 if TYPE_CHECKING:
     from .features import Encoder
@@ -47,7 +48,7 @@ def features_folder() -> Path:
     return Path(named) if named else platformdirs.user_data_path("napari-mil") / "features"
 
 
-def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float) -> Path:
+def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float, grid: TileGrid | None = None) -> Path:
     """Return the file in `features_folder` for a slide, an encoder and a tile size; the name tells all three apart.
 
     Parameters
@@ -60,6 +61,8 @@ def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float) -
         Patch edge in pixels.
     mpp : float
         Microns per patch pixel.
+    grid : TileGrid or None
+        The tiles, where the tissue was not found automatically: each mask has a file of its own.
 
     Returns
     -------
@@ -67,6 +70,8 @@ def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float) -
         Where the features are, or will be, kept.
     """
     key = json.dumps([slide.quickhash, slide.mpp, asdict(encoder.info), tile_px, mpp])
+    if grid is not None:
+        key += hashlib.sha256(grid.l0_rc.tobytes() + grid.tissue_fraction.tobytes()).hexdigest()
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.-]+", "_", f"{slide_name(slide.path)}-{encoder.info.name}")
     return features_folder() / f"{name}-{digest}.h5"
@@ -99,6 +104,8 @@ def iter_run(
     features_file: str | os.PathLike[str] | None = None,
     device: str = "auto",
     slide_mpp: float | tuple[float, float] | None = None,
+    tissue: TissueMask | str | os.PathLike[str] | None = None,
+    within: Sequence[Annotation] | str | os.PathLike[str] | None = None,
     top_k: int = 50,
 ) -> Steps[RunResult]:
     """Run a model over a slide, yielding Progress.
@@ -112,14 +119,18 @@ def iter_run(
     encoder : Encoder, path, str or None
         What turns patches into features; None takes the one that the model's card names.
     out : path or None
-        Folder for ``features.h5``, ``attention.h5``, ``heatmap.png``, ``attention.geojson``, ``patches/`` and
-        ``run.json``; None writes nothing but the features.
+        Folder for ``features.h5``, ``attention.h5``, ``tissue.geojson``, ``heatmap.png``, ``attention.geojson``,
+        ``patches/`` and ``run.json``; None writes nothing but the features.
     features_file : path or None
         Where the features are kept; ``out/features.h5`` by default, or `features_path` without ``out``.
     device : str
         "auto", "cpu", "cuda" or "mps".
     slide_mpp : float, (float, float) or None
         Microns per level-0 pixel, for a slide that does not state it.
+    tissue : TissueMask, path or None
+        Where the tissue is: a mask, or a file of outlines (GeoJSON, ASAP XML); None finds it.
+    within : sequence of Annotation, path or None
+        Outlines to stay within, or their file.
     top_k : int
         How many patches to write to ``patches/``.
 
@@ -152,12 +163,13 @@ def iter_run(
             coder = resolve_encoder(encoder, mil.card)
         yield Progress(STAGES[1])
         with _timed(seconds, STAGES[1]):
-            mask = find_tissue(slide)
+            mask = resolve_tissue(slide, tissue, within)
             grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
         folder = output_folder(out) if out is not None else None
         target = Path(features_file) if features_file is not None else None
         if target is None:
-            target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp)
+            own = None if tissue is None and within is None else grid
+            target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp, own)
         yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
         with _timed(seconds, STAGES[2]):
             features = yield from iter_extract(slide, grid, coder, device=device, out=target)
@@ -167,6 +179,8 @@ def iter_run(
         files: dict[str, Path] = {"features.h5": target}
         if folder is not None:
             with _timed(seconds, STAGES[4]):
+                files["tissue.geojson"] = folder / "tissue.geojson"
+                write_tissue(files["tissue.geojson"], mask, offset_xy=slide.bounds_origin_xy)
                 files |= yield from write_results(folder, slide, amap, top_k)
         result = RunResult(slide.ref, mask, features, amap, files, seconds)
     if folder is not None:

@@ -237,6 +237,7 @@ def write_run_json(path: Path, result: RunResult) -> Path:
             "stride_l0_px": amap.grid.stride_l0,
         },
         "tissue_mm2": result.mask.area_mm2,
+        "tissue_origin": result.mask.origin,
         "seconds": dict(result.seconds),
         "files": {name: str(file.name) for name, file in result.files.items()},
     }

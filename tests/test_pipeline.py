@@ -17,7 +17,16 @@ from napari_mil.pipeline import features_path
 from napari_mil.progress import finish
 from napari_mil.results import RunResult, iter_export
 
-FILES = {"features.h5", "attention.h5", "heatmap.png", "attention.geojson", "patches", "patches.csv", "run.json"}
+FILES = {
+    "features.h5",
+    "attention.h5",
+    "tissue.geojson",
+    "heatmap.png",
+    "attention.geojson",
+    "patches",
+    "patches.csv",
+    "run.json",
+}
 
 
 @pytest.fixture(scope="module")

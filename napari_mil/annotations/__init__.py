@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ._labels import overlap_fraction as overlap_fraction
     from ._labels import tile_labels as tile_labels
     from ._read import read_annotations as read_annotations
+    from ._tissue import outlines_for as outlines_for
     from ._tissue import read_tissue as read_tissue
+    from ._tissue import resolve_tissue as resolve_tissue
     from ._tissue import tissue_within as tissue_within
     from ._tissue import write_tissue as write_tissue
 
@@ -23,6 +25,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_geojson": ["write_geojson"],
         "_labels": ["overlap_fraction", "tile_labels"],
         "_read": ["read_annotations"],
-        "_tissue": ["read_tissue", "tissue_within", "write_tissue"],
+        "_tissue": ["outlines_for", "read_tissue", "resolve_tissue", "tissue_within", "write_tissue"],
     },
 )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from ..errors import AnnotationError
-from ..tiling import TissueMask, empty_mask, mask_polygons, mask_within, polygon_mask
+from ..errors import AnnotationError, TilingError
+from ..tiling import TissueMask, empty_mask, find_tissue, mask_polygons, mask_within, polygon_mask
 from ._annotation import Annotation
 from ._geojson import write_geojson
 from ._read import read_annotations
@@ -18,6 +18,7 @@ from ._read import read_annotations
 if TYPE_CHECKING:
     from ..slides import Slide
 
+_ENDINGS = (".geojson", ".geojson.gz", ".json", ".xml")
 _CLASS, _COLOUR = "Tissue", (31, 111, 63)
 
 
@@ -44,6 +45,94 @@ def read_tissue(path: str | os.PathLike[str], slide: Slide) -> TissueMask:
     annotations = read_annotations(path, offset_xy=slide.bounds_origin_xy)
     areas = _areas(annotations, slide.shape, str(path))
     return polygon_mask(areas, empty_mask(slide), origin=f"read from {Path(path).name}")
+
+
+def resolve_tissue(
+    slide: Slide,
+    tissue: TissueMask | str | os.PathLike[str] | None = None,
+    within: Sequence[Annotation] | str | os.PathLike[str] | None = None,
+) -> TissueMask:
+    """Return the tissue to work on: found, read or given, and within outlines where there are any.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    tissue : TissueMask, path or None
+        The mask, a file for `read_tissue`, or None to find it.
+    within : sequence of Annotation, path or None
+        Outlines to stay within, or their file.
+
+    Returns
+    -------
+    TissueMask
+        The mask; may be empty.
+
+    Raises
+    ------
+    AnnotationError
+        If a file cannot be read or lies beside the slide, or no tissue lies within the outlines.
+    TilingError
+        If the mask was made for another slide.
+    """
+    if tissue is None:
+        mask = find_tissue(slide)
+    elif isinstance(tissue, TissueMask):
+        mask = tissue
+    else:
+        mask = read_tissue(tissue, slide)
+    if not mask.spans(slide.shape):
+        height, width = (count * edge for count, edge in zip(mask.mask.shape, mask.l0_per_px, strict=True))
+        raise TilingError(
+            f"The tissue mask spans {width:.0f} x {height:.0f} pixels, the slide {slide.shape[1]} x {slide.shape[0]}: "
+            "it was made for another slide. Find or draw the tissue of this one."
+        )
+    if within is None:
+        return mask
+    if isinstance(within, str | os.PathLike):
+        outlines = read_annotations(within, offset_xy=slide.bounds_origin_xy)
+        return tissue_within(mask, outlines, source=Path(within).name)
+    return tissue_within(mask, within)
+
+
+def outlines_for(path: str | os.PathLike[str], slide_names: Sequence[str]) -> list[Path]:
+    """Return the annotation file of each of several slides.
+
+    Parameters
+    ----------
+    path : path
+        A folder with a file named after each slide (``<slide name>.geojson``, ``.geojson.gz``, ``.json`` or ``.xml``);
+        for one slide also the file itself.
+    slide_names : sequence of str
+        Names of the slides, without endings.
+
+    Returns
+    -------
+    list of Path
+        One per slide.
+
+    Raises
+    ------
+    AnnotationError
+        If a slide has none, or there is one file for several slides.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        if len(slide_names) > 1:
+            raise AnnotationError(
+                f"{place} is one file for {len(slide_names)} slides. Give a folder with a file named after each slide, "
+                f"such as {slide_names[0]}.geojson."
+            )
+        return [place]
+    files = []
+    for name in slide_names:
+        found = [place / f"{name}{ending}" for ending in _ENDINGS if (place / f"{name}{ending}").is_file()]
+        if not found:
+            raise AnnotationError(
+                f"{place} has no outlines for {name}. Put {name}.geojson there, or leave that slide out."
+            )
+        files.append(found[0])
+    return files
 
 
 def write_tissue(
