@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Console, guarded
+from .features import Format
 
 app = typer.Typer(
     name="napari-mil",
@@ -213,6 +214,38 @@ def extract(
         )
         record = {"files": [asdict(item) for item in done]}
         console.result(record, "\n".join(f"{item.file}: {item.patches:,} patches" for item in done))
+
+    _finish(work, json_output)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A feature file of napari-mil or another tool.")],
+    to: Annotated[Format, typer.Option("--to", help="Whose file to write; trident is napari-mil's own, too.")],
+    out: Annotated[Path, typer.Option(help="The feature file to write; for wsidata a new folder.")],
+    slide: Annotated[Path | None, typer.Option(help="The slide that the features were made from.")] = None,
+    patch_size: Annotated[
+        float | None,
+        typer.Option(min=1, callback=_finite, help="Patch edge in level-0 pixels, where the file lacks it."),
+    ] = None,
+    slide_mpp: SlideMpp = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Turn a feature file of one tool into that of another."""
+    from .describe import describe_conversion
+    from .features import read_foreign, recognise, write_foreign
+    from .slides import open_slide
+
+    def work() -> None:
+        ref = None
+        if slide is not None:
+            with open_slide(slide, mpp=slide_mpp) as opened:
+                ref = opened.ref
+        features = read_foreign(source, slide=ref, patch_size=patch_size, slide_mpp=slide_mpp)
+        was = recognise(source)
+        files = write_foreign(out, features, to, overwrite=overwrite)
+        Console(json_output).result(*describe_conversion(features, was, to, files))
 
     _finish(work, json_output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import NapariMilError
 
 if TYPE_CHECKING:
-    from .features import Features
+    from .features import Features, Format
     from .results import RunResult
     from .training import TrainingResult
 
@@ -78,6 +79,45 @@ def describe_run(result: RunResult, out: Path) -> Described:
         f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}{left_out(result.features)}\n"
         f"{record['model']}: {_chances(probabilities)}\n"
         f"Written to {out}: {', '.join(sorted(result.files))}"
+    )
+    return record, text
+
+
+def describe_conversion(features: Features, was: Format | None, now: Format, files: Sequence[Path]) -> Described:
+    """Say what a conversion came to.
+
+    Parameters
+    ----------
+    features : Features
+        What was converted.
+    was, now : Format
+        Of the file read and of the one written.
+    files : sequence of Path
+        What was written.
+
+    Returns
+    -------
+    (dict, str)
+        JSON-able record, and the same as text.
+    """
+    grid, numbers = features.grid, features.values.shape[1]
+    names = [str(path) for path in files]
+    record = {
+        "from": was,
+        "to": now,
+        "slide": features.slide.path,
+        "patches": len(features),
+        "dim": int(numbers),
+        "encoder": features.encoder.name,
+        "tile_px": grid.tile_px,
+        "mpp": grid.mpp,
+        "tile_l0_px": grid.tile_l0,
+        "files": names,
+    }
+    text = (
+        f"{len(features):,} patches of {grid.tile_um:g} µm ({grid.tile_l0:g} level-0 pixels), {numbers} numbers each, "
+        f"from {was.tool if was else 'an unknown tool'} to {now.tool}\n"
+        f"Written: {', '.join(names)}"
     )
     return record, text
 

@@ -8,6 +8,7 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._catalogue import EncoderEntry as EncoderEntry
+    from ._catalogue import known_encoders as known_encoders
     from ._catalogue import list_encoders as list_encoders
     from ._catalogue import load_encoder as load_encoder
     from ._colour_texture_table import FEATURE_NAMES as FEATURE_NAMES
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from ._folder import models_folder as models_folder
     from ._store import read_features as read_features
     from ._store import write_features as write_features
+    from .foreign import Format as Format
+    from .foreign import read_foreign as read_foreign
+    from .foreign import recognise as recognise
+    from .foreign import write_foreign as write_foreign
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "_catalogue": ["EncoderEntry", "list_encoders", "load_encoder"],
+        "_catalogue": ["EncoderEntry", "known_encoders", "list_encoders", "load_encoder"],
         "_colour_texture_table": ["FEATURE_NAMES"],
         "_device": ["DeviceChoice", "choose_device", "device_options"],
         "_encoder": ["Encoder"],
@@ -34,5 +39,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_features": ["EncoderInfo", "Features"],
         "_folder": ["models_folder"],
         "_store": ["read_features", "write_features"],
+        "foreign": ["Format", "read_foreign", "recognise", "write_foreign"],
     },
 )

@@ -213,16 +213,16 @@ def _read_open(file: h5py.File, path: Path) -> Features:
 def _read_trident(file: h5py.File, values: NDArray[np.float32], l0_rc: NDArray[np.int64], path: Path) -> Features:
     """Take the grid from TRIDENT's attributes; its own level-0 patch size is used, never recomputed."""
     attributes = file["coords"].attrs
-    tile_l0 = _number(attributes, "patch_size_level0")
-    tile_px = _number(attributes, "patch_size")
-    magnification = _number(attributes, "target_magnification")
+    tile_l0 = positive_number(attributes, "patch_size_level0")
+    tile_px = positive_number(attributes, "patch_size")
+    magnification = positive_number(attributes, "target_magnification")
     if tile_l0 is None or tile_px is None or magnification is None:
         raise FeaturesError(
             f"{path} does not say how large its patches are (patch_size, patch_size_level0 and target_magnification "
             "on 'coords'). Extract the features again, with napari-mil or TRIDENT."
         )
-    overlap = _number(attributes, "overlap") or 0.0
-    height, width = _number(attributes, "level0_height"), _number(attributes, "level0_width")
+    overlap = positive_number(attributes, "overlap") or 0.0
+    height, width = positive_number(attributes, "level0_height"), positive_number(attributes, "level0_width")
     extent = l0_rc.max(0) + tile_l0 if len(l0_rc) else np.zeros(2)
     grid = TileGrid(
         l0_rc=l0_rc,
@@ -238,7 +238,7 @@ def _read_trident(file: h5py.File, values: NDArray[np.float32], l0_rc: NDArray[n
     return Features(values, grid, info, SlideRef(name, "", None, (int(height or extent[0]), int(width or extent[1]))))
 
 
-def _number(attributes: Mapping[str, Any], name: str) -> float | None:
+def positive_number(attributes: Mapping[str, Any], name: str) -> float | None:
     """Return a positive, finite number among attributes, or None; TRIDENT writes the word None for what it lacks."""
     try:
         value = float(attributes[name])

@@ -50,8 +50,7 @@ def wsidata_store(path: Path) -> Path | None:
     if path.parent.name == "tables":
         candidates.append(path.parent.parent)
     for folder in candidates:
-        attributes = zarr_attributes(folder)
-        if "spatialdata_attrs" in attributes or "tile_spec" in attributes or "slide_properties" in attributes:
+        if {"tile_spec", "slide_properties"} & set(zarr_attributes(folder)):
             return folder
     return None
 

@@ -22,7 +22,7 @@ class Format(StrEnum):
     """wsidata's and LazySlide's SpatialData folder (zarr)."""
 
     @property
-    def title(self) -> str:
+    def tool(self) -> str:
         """The tool's name as its makers write it."""
         return _TITLES[self]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,39 +12,14 @@ from ...errors import FeaturesError
 from ...slides import SlideRef
 from ...tiling import TileGrid
 from .._features import EncoderInfo, Features
+from ._checks import SIZE_TOLERANCE_PX, Given, check_patch_size, matched
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-_SIZE_TOLERANCE_PX = 1.0
-"""Tools round patch sizes to whole pixels, up or down."""
 _SCALE_TOLERANCE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What the caller knows beside the file.
-
-    Parameters
-    ----------
-    slide : SlideRef or None
-        The slide, where it is at hand.
-    patch_size : float or None
-        Edge of a patch in level-0 pixels.
-    slide_mpp : float or None
-        Microns per level-0 pixel.
-    """
-
-    slide: SlideRef | None
-    patch_size: float | None
-    slide_mpp: float | None
-
-    @property
-    def mpp_yx(self) -> tuple[float, float] | None:
-        """Microns per level-0 pixel, (y, x)."""
-        if self.slide_mpp is not None:
-            return self.slide_mpp, self.slide_mpp
-        return None if self.slide is None else self.slide.mpp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,30 +77,6 @@ class Found:
     whole_px: bool = False
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what a damaged or contradictory file raises into one sentence with a remedy."""
-    try:
-        yield
-    except (OSError, RuntimeError) as err:
-        raise FeaturesError(
-            f"{path} cannot be read ({_short(err)}); it may be damaged or cut short. Copy it again, or make it again."
-        ) from err
-    except (AttributeError, LookupError, TypeError, ValueError) as err:
-        raise FeaturesError(
-            f"{path} contradicts itself or lacks something ({_short(err)}). Make it again with the tool that wrote it."
-        ) from err
-
-
-def matched(values: NDArray[np.float32], xy: NDArray[np.float64], path: Path) -> None:
-    """Raise FeaturesError unless there is one row of features for each place."""
-    if values.ndim != 2 or xy.ndim != 2 or xy.shape[1] != 2 or len(values) != len(xy):
-        raise FeaturesError(
-            f"{path} holds features of shape {values.shape} for places of shape {xy.shape}, which cannot be matched. "
-            "Make it again with the tool that wrote it."
-        )
-
-
 def assemble(found: Found, given: Given, path: Path) -> Features:
     """Make Features of what a file says and what the caller knows.
 
@@ -166,45 +114,6 @@ def assemble(found: Found, given: Given, path: Path) -> Features:
     return Features(np.ascontiguousarray(found.values[order]), grid, info, _slide(found, given, grid, scale))
 
 
-def check_place(features: Features, given: Given, stated: tuple[int, int] | None, path: Path) -> None:
-    """Raise FeaturesError where tiles lie outside the slide, or the file states another slide's size.
-
-    A tile may hang over the right and lower edge, as tools that pad write it; its corner must lie on the slide.
-    """
-    if given.slide is not None and stated is not None and tuple(stated) != tuple(given.slide.shape):
-        raise FeaturesError(
-            f"{path} was made from a slide of {stated[1]} x {stated[0]} px, but {given.slide.path} has "
-            f"{given.slide.shape[1]} x {given.slide.shape[0]} px. Give the slide that it was made from with --slide."
-        )
-    l0_rc, shape = features.grid.l0_rc, features.slide.shape
-    outside = (l0_rc < 0).any(axis=1)
-    if given.slide is not None or stated is not None:
-        outside |= (l0_rc >= np.array(shape)).any(axis=1)
-    if outside.any():
-        row, col = l0_rc[outside][0]
-        raise FeaturesError(
-            f"{int(outside.sum()):,} of {len(l0_rc):,} tiles of {path} lie outside the slide of {shape[1]} x {shape[0]} "
-            f"px (one at x {col}, y {row}): it belongs to another slide, or slide scale or patch size are wrong. "
-            "Give the slide that it was made from with --slide, its scale with --slide-mpp, or the size with "
-            "--patch-size."
-        )
-    if not np.isfinite(features.values).all():
-        bad = int((~np.isfinite(features.values)).any(axis=1).sum())
-        raise FeaturesError(
-            f"{bad:,} of {len(l0_rc):,} tiles of {path} have features that are not finite numbers. "
-            "Extract the features again."
-        )
-
-
-def check_patch_size(stated: float, given: Given, path: Path) -> None:
-    """Raise FeaturesError where the caller names another patch size than the file."""
-    if given.patch_size is not None and abs(given.patch_size - stated) > _SIZE_TOLERANCE_PX:
-        raise FeaturesError(
-            f"{path} says that its patches are {stated:g} level-0 pixels wide, not {given.patch_size:g}. "
-            "Leave out --patch-size, or give the slide that it was made from."
-        )
-
-
 def _scale(found: Found, given: Given) -> tuple[float, float] | None:
     """Return microns per level-0 pixel, (y, x): the caller's, else the file's."""
     if given.mpp_yx is not None:
@@ -227,7 +136,7 @@ def _tile_l0(found: Found, given: Given, scale: tuple[float, float] | None, path
             )
         return float(given.patch_size)
     check_patch_size(stated, given, path)
-    if by_scale is not None and abs(by_scale - stated) > _SIZE_TOLERANCE_PX + _SCALE_TOLERANCE * stated:
+    if by_scale is not None and abs(by_scale - stated) > SIZE_TOLERANCE_PX + _SCALE_TOLERANCE * stated:
         raise FeaturesError(
             f"{path} says that a patch of {found.tile_um:g} microns is {stated:g} level-0 pixels wide, but at the "
             f"slide's scale of {_mean(scale):g} microns per pixel it would be {by_scale:.4g}. Give the slide that it "
@@ -258,7 +167,9 @@ def _corners(found: Found, tile_l0: float, scale: tuple[float, float] | None, pa
     """Return the tiles' top-left corners, (x, y), level-0 pixels."""
     xy = found.xy
     if not np.isfinite(xy).all():
-        raise FeaturesError(f"{path} has places that are not finite numbers. Make it again with the tool that wrote it.")
+        raise FeaturesError(
+            f"{path} has places that are not finite numbers. Make it again with the tool that wrote it."
+        )
     if found.microns:
         if scale is None:
             raise FeaturesError(
@@ -268,25 +179,41 @@ def _corners(found: Found, tile_l0: float, scale: tuple[float, float] | None, pa
         xy = xy / scale[1]
     if found.centres:
         xy = xy - math.floor(tile_l0 / 2)
+        xy = np.where((xy < 0) & (xy >= -SIZE_TOLERANCE_PX), 0, xy)
     return np.rint(xy).astype(np.int64)
 
 
 def _stride(l0_rc: NDArray[np.int64], tile_l0: float) -> float:
-    """Measure how far neighbours lie apart where tiles overlap; else they touch, however many are left out.
+    """Return how far neighbours lie apart where tiles overlap; else they touch, however many are left out."""
+    common = commonest_distance(l0_rc, math.ceil(tile_l0))
+    return common if 0 < common < tile_l0 - SIZE_TOLERANCE_PX else tile_l0
+
+
+def commonest_distance(places: NDArray[np.int64], most: int) -> int:
+    """Measure how far neighbours in a row or column lie apart; 0 where there are none.
 
     The commonest distance counts: each piece of tissue may have a grid of its own, so that single ones mean nothing.
+
+    Parameters
+    ----------
+    places : (N, 2) int64
+        Tiles, both coordinates in the same unit.
+    most : int
+        Longer distances count as this one.
+
+    Returns
+    -------
+    int
+        In the unit of ``places``.
     """
-    by_column = l0_rc[np.lexsort((l0_rc[:, 0], l0_rc[:, 1]))]
-    gaps = [
-        np.diff(tiles[:, along])[np.diff(tiles[:, across]) == 0]
-        for tiles, along, across in ((l0_rc, 1, 0), (by_column, 0, 1))
-    ]
+    gaps = []
+    for along in (0, 1):
+        ordered = places[np.lexsort((places[:, along], places[:, 1 - along]))]
+        steps = np.diff(ordered, axis=0)
+        gaps.append(steps[steps[:, 1 - along] == 0, along])
     distances = np.concatenate(gaps)
     distances = distances[distances > 0]
-    if len(distances) == 0:
-        return tile_l0
-    common = float(np.bincount(np.minimum(distances, math.ceil(tile_l0))).argmax())
-    return common if common < tile_l0 - _SIZE_TOLERANCE_PX else tile_l0
+    return int(np.bincount(np.minimum(distances, most)).argmax()) if len(distances) else 0
 
 
 def _slide(found: Found, given: Given, grid: TileGrid, scale: tuple[float, float] | None) -> SlideRef:
@@ -301,8 +228,3 @@ def _slide(found: Found, given: Given, grid: TileGrid, scale: tuple[float, float
 
 def _mean(scale: tuple[float, float] | None) -> float:
     return math.nan if scale is None else math.sqrt(scale[0] * scale[1])
-
-
-def _short(err: BaseException) -> str:
-    text = str(err).strip().splitlines()
-    return text[0] if text else type(err).__name__
