@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +13,8 @@ from ..errors import EncoderError
 from ._colour_texture_table import TABLE
 from ._features import EncoderInfo
 from ._folder import models_folder
-from ._notes import encoder_name, is_torchscript, read_note
+from ._known import PATHOLOGY, TRUNCATED_RESNET, KnownEncoder, known_encoder, obstacle
+from ._notes import encoder_kind, encoder_name, read_note
 
 if TYPE_CHECKING:
     from ._encoder import Encoder
@@ -18,11 +22,12 @@ if TYPE_CHECKING:
 COLOUR_TEXTURE = "colour-texture"
 _COLOUR_TEXTURE_TITLE = "Colour and texture (built in)"
 _MIN_TILE_PX = 16
+_IMAGENET = "mean 0.485, 0.456, 0.406, standard deviation 0.229, 0.224, 0.225"
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderEntry:
-    """An encoder at hand, as a list shows it; nothing is loaded for it.
+    """An encoder of the registry, as a list shows it; nothing is loaded for it.
 
     Parameters
     ----------
@@ -37,6 +42,16 @@ class EncoderEntry:
     info : EncoderInfo or None
         What is remembered of it, its file unread: ``dim``, ``tile_px``, ``mpp`` 0 and ``weights_hash`` "" where not
         remembered. None where its note is damaged.
+    source : str
+        Where it comes from: a file, a hub, or this package.
+    licence : str
+        Terms of use in short; empty where unknown.
+    gated : bool
+        Whether its weights are given out on request only.
+    normalisation : str
+        How colours are prepared before it sees them, in words; empty where unknown.
+    parameters : float
+        Millions of parameters; 0 where unknown.
     """
 
     name: str
@@ -44,6 +59,11 @@ class EncoderEntry:
     usable: bool
     reason: str
     info: EncoderInfo | None
+    source: str
+    licence: str = ""
+    gated: bool = False
+    normalisation: str = ""
+    parameters: float = 0.0
 
 
 def load_encoder(name_or_path: str | Path, *, tile_px: int | None = None, mpp: float | None = None) -> Encoder:
@@ -52,8 +72,10 @@ def load_encoder(name_or_path: str | Path, *, tile_px: int | None = None, mpp: f
     Parameters
     ----------
     name_or_path : str or Path
-        ``"colour-texture"`` (built in; 64 px at 1 um/px unless told otherwise), the path of a TorchScript file or
-        the name of one in the models folder ("idc_cnn"), or ``"timm:<model>"``.
+        ``"colour-texture"`` (built in; 64 px at 1 um/px unless told otherwise); the path of an encoder file or folder,
+        or its name in the models folder ("idc_cnn"): TorchScript, an exported program (.pt2), a folder of timm's with
+        config.json and safetensors; ``"timm:<model>"``; ``"resnet50_trunc"`` (CLAM's); or a pathology encoder that
+        lazyslide-models knows ("uni2").
     tile_px : int, optional
         Patch edge in pixels, where the encoder leaves it open.
     mpp : float, optional
@@ -83,20 +105,33 @@ def load_encoder(name_or_path: str | Path, *, tile_px: int | None = None, mpp: f
 
         return load_timm(name.removeprefix("timm:"), tile_px=tile_px, mpp=mpp)
     path = Path(name).expanduser()
-    named = (file for file in _torchscript_files(models_folder()) if name in (encoder_name(file), file.name))
-    found = path if path.is_file() else next(named, None)
+    named = (file for file in _encoder_files(models_folder()) if name in (encoder_name(file), file.name))
+    found = path if path.exists() else next(named, None)
     if found is not None:
-        from ._torchscript import load_torchscript
+        from ._files import load_file
 
-        return load_torchscript(found, tile_px=tile_px, mpp=mpp)
+        return load_file(found, tile_px=tile_px, mpp=mpp)
+    if name == TRUNCATED_RESNET.name:
+        from ._timm import load_truncated_resnet
+
+        return load_truncated_resnet(tile_px=tile_px, mpp=mpp)
+    return _load_pathology(name, tile_px, mpp)
+
+
+def _load_pathology(name: str, tile_px: int | None, mpp: float | None) -> Encoder:
+    from ._lazyslide import is_registered, load_lazyslide
+
+    # a path cannot be one, and the package takes seconds to ask
+    if known_encoder(name) is not None or (os.sep not in name and is_registered(name)):
+        return load_lazyslide(name, tile_px=tile_px, mpp=mpp)
     raise EncoderError(
-        f"There is no encoder {name!r}. Give the path of a TorchScript file, put one into {models_folder()}, "
-        "or use 'colour-texture' or 'timm:<model>'."
+        f"There is no encoder {name!r}. Give the path of an encoder file, put one into {models_folder()}, "
+        "or use one that 'napari-mil encoders' lists."
     )
 
 
 def list_encoders(folder: Path | None = None) -> list[EncoderEntry]:
-    """List the encoders at hand: the built-in one, then the TorchScript files of the models folder by name.
+    """List the encoders at hand: the built-in one, those of the models folder, and known ones whose weights are here.
 
     Parameters
     ----------
@@ -108,36 +143,94 @@ def list_encoders(folder: Path | None = None) -> list[EncoderEntry]:
     list of EncoderEntry
         Those that lack their patch size are listed as not usable, with the remedy.
     """
-    entries = [EncoderEntry(COLOUR_TEXTURE, _COLOUR_TEXTURE_TITLE, True, "", _colour_texture_info(64, 1.0))]
-    return entries + [_entry(path) for path in _torchscript_files(folder or models_folder())]
+    entries = [_built_in(), *(_entry(path) for path in _encoder_files(folder or models_folder()))]
+    return entries + [entry for entry in known_encoders() if entry.usable]
+
+
+def known_encoders() -> list[EncoderEntry]:
+    """List the encoders of others that are known by name, at hand or not.
+
+    Returns
+    -------
+    list of EncoderEntry
+        Not usable are those whose package or weights are not here; the reason says how to get them.
+    """
+    return [_known_entry(known) for known in (TRUNCATED_RESNET, *PATHOLOGY)]
+
+
+def _known_entry(known: KnownEncoder) -> EncoderEntry:
+    truncated = known is TRUNCATED_RESNET
+    local = models_folder() / "timm" / f"{known.hub.removeprefix('timm/')}.safetensors"
+    reason = "" if truncated and local.is_file() and find_spec("timm") else obstacle(known)
+    return EncoderEntry(
+        known.name,
+        known.title,
+        not reason,
+        reason,
+        EncoderInfo(known.name, "", "", known.dim, known.tile_px, known.mpp),
+        source=f"hf.co/{known.hub}",
+        licence=known.licence,
+        gated=known.gated,
+        normalisation=_IMAGENET if truncated else "its authors', through lazyslide-models",
+        parameters=known.parameters,
+    )
+
+
+def _built_in() -> EncoderEntry:
+    return EncoderEntry(
+        COLOUR_TEXTURE,
+        _COLOUR_TEXTURE_TITLE,
+        True,
+        "",
+        _colour_texture_info(64, 1.0),
+        source="napari-mil",
+        licence="BSD-3-Clause",
+        normalisation="none",
+    )
 
 
 def _entry(path: Path) -> EncoderEntry:
+    name = encoder_name(path)
     try:
         note = read_note(path)
     except EncoderError as err:
-        return EncoderEntry(str(path), encoder_name(path), False, str(err), None)
+        return EncoderEntry(str(path), name, False, str(err), None, source=str(path))
     if note is None:
         reason = "It is not known for which patches it was trained. Choose a model that was trained with it first."
-        unknown = EncoderInfo(encoder_name(path), version="", weights_hash="", dim=0, tile_px=0, mpp=0.0)
-        return EncoderEntry(str(path), encoder_name(path), False, reason, unknown)
-    title = str(note.get("title") or encoder_name(path))
+        unknown = EncoderInfo(name, version="", weights_hash="", dim=0, tile_px=0, mpp=0.0)
+        return EncoderEntry(str(path), name, False, reason, unknown, source=str(path))
     info = EncoderInfo(
-        name=str(note.get("name") or encoder_name(path)),
+        name=str(note.get("name") or name),
         version=str(note.get("version", "")),
         weights_hash=str(note.get("weights_hash", "")),
         dim=int(note.get("dim", 0)),
         tile_px=int(note["tile_px"]),
         mpp=float(note["mpp"]),
     )
-    return EncoderEntry(str(path), title, True, "", info)
+    mean, std = note.get("mean", (0.0, 0.0, 0.0)), note.get("std", (1.0, 1.0, 1.0))
+    plain = not any(mean) and set(std) == {1.0}
+    return EncoderEntry(
+        str(path),
+        str(note.get("title") or name),
+        True,
+        "",
+        info,
+        source=str(path),
+        licence=str(note.get("licence", "")),
+        normalisation="none" if plain else f"mean {_three(mean)}, standard deviation {_three(std)}",
+    )
 
 
-def _torchscript_files(folder: Path) -> list[Path]:
+def _three(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
+def _encoder_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    endings = {".pt", ".ts", ".jit", ".torchscript"}
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and is_torchscript(path))
+    endings = {".pt", ".pt2", ".ts", ".jit", ".torchscript"}
+    likely = (path for path in folder.iterdir() if path.is_dir() or path.suffix.lower() in endings)
+    return sorted(path for path in likely if encoder_kind(path))
 
 
 def _load_colour_texture(tile_px: int, mpp: float) -> Encoder:

@@ -1,8 +1,8 @@
-"""What is remembered of TorchScript encoder files; needs no torch.
+"""What is remembered of encoders in files; needs no torch.
 
-A TorchScript file does not say for which patch size and resolution it was trained. That is kept in a note beside it
-(``<file name>.json``) or, where its folder cannot be written, in the models folder's ``encoders.json`` under the
-file's hash.
+A TorchScript file or an exported program does not say for which patch size and resolution it was trained. That is kept
+in a note beside it (``<file name>.json``) or, where its folder cannot be written, in the models folder's
+``encoders.json`` under the file's hash.
 """
 
 from __future__ import annotations
@@ -20,39 +20,57 @@ from ..errors import EncoderError
 from ._folder import models_folder
 
 _log = logging.getLogger(__name__)
-_ENDINGS = (".torchscript.pt", ".torchscript", ".pt", ".pth", ".ts", ".jit")
+_ENDINGS = (".torchscript.pt", ".torchscript", ".pt2", ".pt", ".pth", ".ts", ".jit")
 _INDEX = "encoders.json"
 
 
 def encoder_name(path: Path) -> str:
-    """Return a TorchScript file's name as an encoder: its file name without the ending."""
+    """Return an encoder file's name: its file name without the ending."""
     for ending in _ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.stem
 
 
-def is_torchscript(path: Path) -> bool:
-    """Tell a TorchScript archive from plain weights by its table of contents; loads nothing."""
+def encoder_kind(path: Path) -> str:
+    """Tell what kind of encoder a file or folder is, by its contents; loads nothing.
+
+    Returns
+    -------
+    str
+        "torchscript", "exported", "timm folder", or "" for anything else, such as weights alone.
+    """
+    if path.is_dir():
+        config = path / "config.json"
+        named = config.is_file() and isinstance(read := _json_or_none(config), dict) and "architecture" in read
+        return "timm folder" if named and weights_file(path) != path else ""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+            names = archive.namelist()
     except (OSError, zipfile.BadZipFile):
-        return False
+        return ""
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "torchscript"
+    return "exported" if any(name.endswith("/models/model.json") for name in names) else ""
+
+
+def weights_file(path: Path) -> Path:
+    """Return the file that holds an encoder's weights: itself, or the first safetensors file of its folder."""
+    return next(iter(sorted(path.glob("*.safetensors"))), path) if path.is_dir() else path
 
 
 def note_path(path: Path) -> Path:
-    """Return where a TorchScript file's note lies: beside it, ``<file name>.json``."""
+    """Return where an encoder's note lies: beside it, ``<file name>.json``."""
     return path.with_name(path.name + ".json")
 
 
 def read_note(path: Path, digest: str | None = None) -> dict[str, Any] | None:
-    """Return what is remembered of a TorchScript file, or None.
+    """Return what is remembered of an encoder file, or None.
 
     Parameters
     ----------
     path : Path
-        The TorchScript file.
+        The file or folder.
     digest : str, optional
         Its hash where already known; else it is computed if the note is not beside the file.
 
@@ -67,7 +85,7 @@ def read_note(path: Path, digest: str | None = None) -> dict[str, Any] | None:
         source, note = beside, _read_json(beside)
     elif index.is_file():
         source, entries = index, _read_json(index)
-        note = entries.get(digest or hash_file(path)) if isinstance(entries, dict) else entries
+        note = entries.get(digest or hash_file(weights_file(path))) if isinstance(entries, dict) else entries
     if note is None:
         return None
     if not isinstance(note, dict) or not _positive(note.get("tile_px")) or not _positive(note.get("mpp")):
@@ -102,6 +120,13 @@ def hash_file(path: Path) -> str:
 
 def _positive(value: object) -> bool:
     return isinstance(value, int | float) and value > 0
+
+
+def _json_or_none(path: Path) -> Any:
+    try:
+        return _read_json(path)
+    except EncoderError:
+        return None
 
 
 def _read_json(path: Path) -> Any:
