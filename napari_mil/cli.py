@@ -60,7 +60,9 @@ SlideMpp = Annotated[
         "--slide-mpp", min=0.01, callback=_finite, help="Microns per pixel of the scan, where the file lacks it."
     ),
 ]
-EncoderOption = Annotated[str | None, typer.Option(help="Encoder name or TorchScript file; by default the model's.")]
+EncoderOption = Annotated[
+    str | None, typer.Option(help="Encoder name (see 'encoders') or file; by default the model's.")
+]
 TilePx = Annotated[int | None, typer.Option(min=8, help="Patch edge in pixels; by default the encoder's.")]
 Mpp = Annotated[
     float | None, typer.Option(min=0.01, callback=_finite, help="Microns per patch pixel; by default the encoder's.")
@@ -104,6 +106,18 @@ def info(
 
     def work() -> None:
         record, text = describe(path)
+        Console(json_output).result(record, text)
+
+    _finish(work, json_output)
+
+
+@app.command()
+def encoders(device: DeviceOption = Device.auto, json_output: Json = False) -> None:
+    """List the encoders: what each takes, on what terms, and how it suits this machine."""
+    from .encoder_list import describe_encoders
+
+    def work() -> None:
+        record, text = describe_encoders(device=device.value)
         Console(json_output).result(record, text)
 
     _finish(work, json_output)

@@ -23,7 +23,7 @@ FLOORS = [
     {"export"},
     {"results"},
     {"pipeline"},
-    {"cohort", "describe", "console"},
+    {"cohort", "describe", "encoder_list", "console"},
     {"_napari"},
     {"cli", "demo"},
 ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._engine import iter_extract as iter_extract
     from ._features import EncoderInfo as EncoderInfo
     from ._features import Features as Features
+    from ._fitness import fitness as fitness
     from ._folder import models_folder as models_folder
     from ._store import read_features as read_features
     from ._store import write_features as write_features
@@ -37,6 +38,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_encoder": ["Encoder"],
         "_engine": ["extract", "iter_extract"],
         "_features": ["EncoderInfo", "Features"],
+        "_fitness": ["fitness"],
         "_folder": ["models_folder"],
         "_store": ["read_features", "write_features"],
         "foreign": ["Format", "read_foreign", "recognise", "write_foreign"],

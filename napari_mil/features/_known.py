@@ -61,7 +61,7 @@ _GPL_HUB = "RendeiroLab/LazySlide-models-gpl"
 
 TRUNCATED_RESNET = KnownEncoder(
     "resnet50_trunc",
-    "ResNet-50 to its third block, as CLAM uses it",
+    "ResNet-50 of CLAM",
     "timm/resnet50.tv_in1k",
     "bsd-3-clause",
     False,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ...features import EncoderEntry, list_encoders, models_folder
+from ...features import EncoderEntry, known_encoders, list_encoders, models_folder
 from ...models import ModelCard, ModelEntry, check_fit, list_models, read_card, read_entry
 from ...samples import demo_model_files
 from .choice_box import Choice
@@ -44,7 +44,7 @@ def model_choices(extra: Iterable[Path] = ()) -> list[Choice]:
 
 
 def encoder_choices(model: Path | None) -> list[Choice]:
-    """Return the encoders at hand, those that fit a model first.
+    """Return the encoders at hand, and the one that a model asks for; those that fit first.
 
     Parameters
     ----------
@@ -57,7 +57,11 @@ def encoder_choices(model: Path | None) -> list[Choice]:
         The value is what `load_encoder` takes.
     """
     card = read_card(model) if model is not None else None
-    choices = [_encoder_choice(entry, card) for entry in list_encoders()]
+    entries = list_encoders()
+    if card is not None and card.encoder not in {entry.info.name for entry in entries if entry.info}:
+        # the one that it asks for is shown in any case, with what is missing
+        entries += [entry for entry in known_encoders() if entry.name == card.encoder]
+    choices = [_encoder_choice(entry, card) for entry in entries]
     return sorted(choices, key=lambda choice: bool(choice.reason))
 
 
@@ -125,4 +129,6 @@ def _encoder_choice(entry: EncoderEntry, card: ModelCard | None) -> Choice:
     if not (info.tile_px and info.mpp):
         return Choice(entry.title, entry.name, "", entry.reason)
     patches = f"Patches of {info.tile_px * info.mpp:g} µm"
-    return Choice(entry.title, entry.name, patches, check_fit(card, info) or "")
+    # of a file that only lacks its patches, the model says them
+    missing = "" if entry.usable or not entry.parameters else entry.reason
+    return Choice(entry.title, entry.name, patches, check_fit(card, info) or missing)
