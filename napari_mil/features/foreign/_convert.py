@@ -111,10 +111,9 @@ def write_foreign(
         raise FeaturesError(f"{there} is already there. Choose another place, or replace it with --overwrite.")
     try:
         written: tuple[Path, ...] = module.write(path, features)
-    except OSError as err:
-        raise FeaturesError(
-            f"{path} cannot be written ({err.strerror or err}). Free some space, or choose another folder."
-        ) from err
+    except (OSError, RuntimeError) as err:  # h5py and torch report a full disk as either
+        reason = getattr(err, "strerror", None) or err
+        raise FeaturesError(f"{path} cannot be written ({reason}). Free some space, or choose another folder.") from err
     return written
 
 
