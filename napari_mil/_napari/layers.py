@@ -100,10 +100,9 @@ def rescale_slide(layer: Layer, mpp: tuple[float, float] | None) -> None:
     mpp : (float, float) or None
         Microns per level-0 pixel, (y, x); None for what the slide was opened with.
     """
-    known = layer.metadata[KEY]
-    known.pop("mpp", None)
-    if mpp is not None:
-        known["mpp"] = mpp
+    known = {name: value for name, value in layer.metadata[KEY].items() if name != "mpp"}
+    # a new dictionary: a duplicate of the layer holds the old one, and keeps its own scale
+    layer.metadata[KEY] = known | ({"mpp": mpp} if mpp is not None else {})
     place = placement(mpp_of(layer))
     layer.scale = place["scale"]
     layer.units = place["units"]

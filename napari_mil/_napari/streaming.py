@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from napari.utils.notifications import show_warning
@@ -70,6 +71,10 @@ class Stream(QObject):
         self._timer.timeout.connect(self._refresh)
         self._arrived.connect(self._schedule)
         QTimer.singleShot(_EXPECT_MS, self._stop_expecting)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        """Return one for another layer of the same slide, which is open once."""
+        return Stream(self.slide, self._faults)
 
     @property
     def live(self) -> bool:
@@ -178,6 +183,15 @@ class ScreenLevel:
 
     def __repr__(self) -> str:
         return repr(self._level)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the same level for another layer: napari copies what it is to duplicate."""
+        return type(self)(self._level, deepcopy(self.stream, memo))
+
+    @property
+    def level(self) -> PyramidLevel:
+        """The level that this shows."""
+        return self._level
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_mil._napari.keys import KEYS, ZOOM_KEYS
-from napari_mil._napari.layers import slide_of
+from napari_mil._napari.layers import mpp_of, rescale_slide, slide_of
 from napari_mil._napari.magnification import PRESETS, magnification_at, view_words, zoom_for
 from napari_mil._napari.navigation import front_slide, natural_key
 from napari_mil._napari.session import Session
+from napari_mil._napari.streaming import stream_of
 from napari_mil._napari.viewers import camera
 
 
@@ -225,3 +226,26 @@ def test_keys_are_bound_listed_and_nobody_elses(opened, folder):
     assert camera(viewer).zoom == pytest.approx(zoom_for(10.0))
     assert ZOOM_KEYS[3].does == "Magnify 10x"
     assert session.overview.zooms[3].toolTip() == "Magnify 10x (Alt+4)"
+
+
+def test_a_duplicated_slide_layer_shows_the_same_slide_by_itself(opened, folder, qtbot):
+    """As napari's menu does it: its levels hold locks and threads, which nothing can copy."""
+    from napari.layers._layer_actions import _duplicate_layer
+
+    viewer, session = opened(folder / "slide 2.tif")
+    first = viewer.layers[0]
+    _duplicate_layer(viewer.layers)
+    second = viewer.layers[1]
+    assert second.name == "slide 2 copy"
+    assert slide_of(second) is slide_of(first)
+    assert stream_of(second) is not stream_of(first)
+    assert {level.stream for level in second.data} == {stream_of(second)}
+    assert np.array_equal(second.data[0][100:200, 300:400], first.data[0][100:200, 300:400])
+    # each has a scale of its own
+    rescale_slide(second, (0.25, 0.25))
+    assert (mpp_of(first), mpp_of(second)) == ((0.5, 0.5), (0.25, 0.25))
+    viewer.layers.remove(second)
+    qtbot.waitUntil(lambda: front_slide(viewer) is first, timeout=5000)
+    qtbot.waitUntil(lambda: not stream_of(first).waiting, timeout=10_000)
+    shown = np.asarray(first._slice.image.view)
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 10
