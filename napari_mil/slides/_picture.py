@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
-from PIL import Image
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from ..errors import SlideError
 from ._array_source import ArraySource
@@ -87,7 +87,13 @@ class PictureSource(ArraySource):
                 f"{file} is too large for its kind of picture ({channels} channels of {depth} bits). "
                 "Save it as a tiled TIFF in 8-bit RGB."
             )
-        super().__init__(file, [shape], [(1, 1)], why="a plain picture can only be decoded as a whole")
+        super().__init__(
+            file,
+            [shape],
+            [(1, 1)],
+            why="a plain picture can only be decoded as a whole",
+            icc_profile=_profile(file, kind),
+        )
         self._channels = channels
 
     def rest(self) -> None:
@@ -150,6 +156,17 @@ def _decode_large(file: Path, shape: tuple[int, int], channels: int) -> NDArray[
         decode = imagecodecs.png_decode if data[:8] == _PNG else imagecodecs.jpeg8_decode
         decode(data, out=out)
     return out
+
+
+def _profile(file: Path, kind: str) -> bytes | None:
+    """Return the colour profile that a picture holds; Pillow's `open` would refuse a slide's size."""
+    reader = PngImagePlugin.PngImageFile if kind == "png" else JpegImagePlugin.JpegImageFile
+    try:
+        with reader(file) as image:
+            profile: bytes | None = image.info.get("icc_profile")
+    except _BROKEN:  # decoding will tell what is wrong
+        return None
+    return profile or None
 
 
 def _header(file: Path) -> tuple[tuple[int, int], int, int]:

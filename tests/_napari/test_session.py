@@ -232,7 +232,7 @@ def test_a_duplicated_slide_layer_shows_the_same_slide_by_itself(opened, folder,
     """As napari's menu does it: its levels hold locks and threads, which nothing can copy."""
     from napari.layers._layer_actions import _duplicate_layer
 
-    viewer, session = opened(folder / "slide 2.tif")
+    viewer, _ = opened(folder / "slide 2.tif")
     first = viewer.layers[0]
     _duplicate_layer(viewer.layers)
     second = viewer.layers[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -205,3 +206,35 @@ def test_a_damaged_profile_is_noted_and_the_slide_opens(tmp_path: Path, profiled
         assert slide.icc_profile is None
         assert not slide.corrects_colours
         assert slide.read(0, 0, 0, 10, 10).shape == (10, 10, 3)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_plain_picture_is_shown_by_its_own_profile(
+    tmp_path: Path, scanner_profile: bytes, pixels: NDArray[np.uint8], name: str
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / name, icc_profile=scanner_profile, quality=95)
+    with open_slide(tmp_path / name) as slide:
+        assert slide.icc_profile == scanner_profile
+        stored = slide.read(0, 0, 0, *slide.shape)
+        assert np.abs(np.asarray(slide.levels()[0]) - in_closed_form(stored)).max() < 1
+        assert np.array_equal(slide.levels(srgb=False)[0], stored)
+
+
+def test_a_picture_of_a_slides_size_keeps_its_profile(tmp_path: Path, scanner_profile: bytes) -> None:
+    """20 000 pixels a side, of which only the header is looked at; Pillow takes such a picture for a bomb."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    path = tmp_path / "large.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
+        + chunk(b"iCCP", b"scanner\0\0" + zlib.compress(scanner_profile))
+        + chunk(b"IDAT", bytes(100_000))
+        + chunk(b"IEND", b"")
+    )
+    with open_slide(path) as slide:
+        assert slide.shape == (20_000, 20_000)
+        assert slide.icc_profile == scanner_profile
+        assert slide.corrects_colours
