@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
-from concurrent.futures import Future
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ import numpy as np
 from ..errors import SlideError
 from ._cache import TileCache
 from ._source import UnreadableRegionError
+from ._together import Together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tifffile import TiffPage
 
-_DECODER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, OverflowError, ArithmeticError)
+_DECODER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
 """What tifffile and the decoders under it raise on broken data (imagecodecs' errors are RuntimeErrors)."""
 
 
@@ -109,8 +111,7 @@ class Segments:
         self._offsets, self._counts = page.dataoffsets, page.databytecounts
         self._decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
         self._key = page.index
-        self._waiting: dict[int, Future[NDArray[Any] | None]] = {}
-        self._lock = threading.Lock()
+        self._together: Together[NDArray[Any] | None] = Together()
         self.shape = page.imagelength, page.imagewidth
         self.planes = page.samplesperpixel if page.planarconfig == 2 else 1
         height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
@@ -159,24 +160,13 @@ class Segments:
         found: NDArray[Any] | None = self._cache.get(key)
         if found is not None:
             return found
-        with self._lock:
-            mine = index not in self._waiting
-            future = self._waiting.setdefault(index, Future())
-        if mine:
-            self._settle(index, future)
-            with self._lock:
-                del self._waiting[index]
-        return future.result()
+        return self._together.get(index, partial(self._load_to_keep, index))
 
-    def _settle(self, index: int, future: Future[NDArray[Any] | None]) -> None:
-        try:
-            piece = self._load(index)
-        except SlideError as error:
-            future.set_exception(error)
-            return
+    def _load_to_keep(self, index: int) -> NDArray[Any] | None:
+        piece = self._load(index)
         if piece is not None:
             self._cache.put((self._key, index, 0), piece)
-        future.set_result(piece)
+        return piece
 
     def _load(self, index: int) -> NDArray[Any] | None:
         if index >= len(self._counts) or not self._counts[index]:
@@ -189,9 +179,9 @@ class Segments:
             raise UnreadableRegionError(f"the file ends within piece {index}")
         try:
             decoded = self._decode(data, index)[0]
+            if decoded is None:
+                return None
+            piece = np.asarray(decoded)
+            return piece.reshape(piece.shape[-3:])
         except _DECODER_ERRORS as error:
             raise UnreadableRegionError(f"piece {index} cannot be decoded: {error}") from error
-        if decoded is None:
-            return None
-        piece = np.asarray(decoded)
-        return piece.reshape(piece.shape[-3:])
