@@ -20,6 +20,8 @@ _MAX_BATCH = {"cpu": 128, "cuda": 256, "mps": 128}
 _MAX_BATCH_PX = {"cpu": 2**19, "cuda": 2**24, "mps": 2**22}
 _MAX_BATCH_WORK = {"cpu": 1e8, "cuda": 3e10, "mps": 3e9}  # parameters times patches
 _LARGE = 1.5e8  # parameters from which one patch keeps all cores busy
+_AUTOCAST = 1e7  # parameters from which half precision gains on a GPU; smaller encoders keep every digit
+_ON_GPU = 2  # batches under way on a GPU: one is computed while the other comes and goes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +60,9 @@ def iter_encoded(
 
     On the CPU several batches run side by side, each on one core: splitting every small operation of a small encoder
     over all cores costs more in waiting than it gains, the more so on a busy computer. One core is left to the window.
+    On an NVIDIA GPU large encoders compute in bfloat16 (float16 where the GPU lacks it), patches come through pinned
+    memory as bytes, and convolutions keep their channels last. Features of the CPU and of a GPU agree to 1e-4 of their
+    spread in float32, to 2e-2 in half precision.
 
     Parameters
     ----------
@@ -82,7 +87,8 @@ def iter_encoded(
     """
     spare = max(1, usable_cores() - 1)
     side_by_side = encoder.device.type == "cpu" and encoder.parameter_count < _LARGE
-    workers, cores = (spare, 1) if side_by_side else (1, spare)
+    cuda = encoder.device.type == "cuda"
+    workers, cores = (spare, 1) if side_by_side else (_ON_GPU if cuda else 1, spare)
     begin = partial(torch.set_num_threads, cores)
     encode = _BatchEncoder(encoder, batch_size)
     failures: list[SlideError] = []
@@ -111,6 +117,9 @@ class _BatchEncoder:
 
     def __init__(self, encoder: Encoder, size: int) -> None:
         self._encoder, self._size = encoder, size
+        self._cuda = encoder.device.type == "cuda"
+        self._half = torch.bfloat16 if self._cuda and torch.cuda.is_bf16_supported() else torch.float16
+        self._autocast = self._cuda and encoder.parameter_count >= _AUTOCAST
 
     def __call__(self, patches: Patches) -> Rows:
         pixels = patches.pixels
@@ -134,9 +143,13 @@ class _BatchEncoder:
             _release_memory(self._encoder.device)
 
     def _encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            batch = torch.from_numpy(patches).to(self._encoder.device).permute(0, 3, 1, 2).float().contiguous()
-            features = self._encoder(batch.div_(255)).cpu()
+        pixels = torch.from_numpy(patches)
+        if self._cuda:
+            pixels = pixels.pin_memory()
+        form = torch.channels_last if self._cuda else torch.contiguous_format
+        with torch.inference_mode(), torch.autocast("cuda", self._half, enabled=self._autocast):
+            batch = pixels.to(self._encoder.device, non_blocking=self._cuda).permute(0, 3, 1, 2)
+            features = self._encoder(batch.to(torch.float32, memory_format=form).div_(255)).cpu()
         if tuple(features.shape) != (len(patches), self._encoder.info.dim):
             raise EncoderError(
                 f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for {len(patches)} patches. "

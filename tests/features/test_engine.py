@@ -348,3 +348,20 @@ def test_breast_slide_with_its_network(shared_data: Path, tmp_path: Path) -> Non
         expected = encoder(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255).numpy()
     np.testing.assert_allclose(features.values[chosen], expected, atol=0.05 * np.abs(expected).max())
     assert np.corrcoef(features.values[chosen].ravel(), expected.ravel())[0, 1] > 0.9999
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("name", "tolerance"), [("colour-texture", 1e-4), ("large", 2e-2)])
+def test_gpu_and_cpu_agree(slide: Slide, grid: TileGrid, name: str, tolerance: float) -> None:
+    """In float32 to 1e-4 of the features' spread, in half precision, which large encoders compute in, to 2e-2."""
+    if name == "large":
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4096), torch.nn.Linear(4096, 16))
+        info = dataclasses.replace(load_encoder("colour-texture", tile_px=32, mpp=0.53).info, name="large", dim=16)
+        encoder = Encoder(layers, info, title="Large", source="", licence="")
+    else:
+        encoder = load_encoder("colour-texture", tile_px=32, mpp=0.53)
+    cpu = extract(slide, grid, encoder, device="cpu").values
+    gpu = extract(slide, grid, encoder, device="cuda").values
+    assert np.abs(gpu - cpu).max() <= tolerance * cpu.std(0).max()
+    np.testing.assert_array_equal(extract(slide, grid, encoder, device="cuda").values, gpu)
