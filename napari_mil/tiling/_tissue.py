@@ -1,9 +1,12 @@
-"""Where the tissue is: Otsu's threshold on saturation at low resolution, with rules in microns.
+"""Where the tissue is: colour against the glass at low resolution, with rules in microns.
 
 Glass is colourless whatever its brightness and stained tissue is not, so saturation parts the two better than
 brightness does; dust, scratches, air bubbles and cover-slip edges are dark but grey, and fall out by themselves.
 Source of the threshold: N. Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62-66. It is taken of the square root of
 saturation: tissue spreads so much wider than glass that Otsu's even split would otherwise cut off the pale stroma.
+
+What is too pale or too thin for that, faint stains, counterstain alone and the membranes of fat, is found by its mean
+over some tens of microns, in which noise drowns, where it is grained as well: haze and tinted glass are smooth.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.morphology import disk
 
 from ._grid import TissueMask
+from ._ink import find_ink
+from ._shapes import closed, disk_um, without_small
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,16 +38,26 @@ MAX_HOLE_UM2 = 16_000.0
 
 _SMOOTH_UM = 8.0
 _CLOSE_UM = 24.0
-_PEN_CORE_UM = 48.0
-_PEN_EDGE_UM = 48.0
+_FAINT_UM = 24.0
+"""Standard deviation of the mean by which pale and thin tissue is found: half a fat cell."""
 
 _THRESHOLD_MIN, _THRESHOLD_MAX = 10.0, 20.0
 """Bounds (saturation, 0 to 255). Balanced glass, noise included, stays below the lower, so that a blank slide is blank;
 stained stroma, even pale, lies above the upper, so that a slide without glass is not split in two. Over real H&E slides
 the 99th percentile of glass was 3 to 6, the fifth of tissue 20 to 73."""
 
-_GLASS_SATURATION_MAX = 30
-"""A brightest tenth more colourful than this is tissue, not glass with a tint, and is not taken for white."""
+_GLASS_PERCENTILE, _FAINT_MIN, _GRAIN_RATIO = 80, 2.0, 1.6
+"""Faint tissue is by so much more colourful (saturation) and so many times as grained as all but a fifth of the
+glass: glare around tissue is coloured but smooth, droplets under the cover slip are grained but grey."""
+
+_SMOOTH_RANGE = 4
+"""Most grey values among nine neighbouring pixels of glass."""
+
+_GLASS_SATURATION_MAX = 45
+"""What is smooth and more colourful than this is no glass."""
+
+_GLASS_SHARE_MIN = 0.002
+"""With less smooth glass on the picture its colour is not trusted."""
 
 _DARK = 60
 """Pixels with no channel above this are ink, folds or scanner borders: their saturation is noise."""
@@ -67,7 +81,7 @@ def find_tissue(
         The slide. Where it has no scale, level 0 is taken for 0.5 um per pixel, as of a 20x scan: good enough for a
         mask, never for tiles.
     mpp : float
-        Microns per mask pixel, about: a stored level close by is used as it is.
+        Microns per mask pixel, about.
     min_area_um2 : float
         Smaller pieces are left out, square microns; at most a twentieth of the slide.
     max_hole_um2 : float
@@ -86,13 +100,13 @@ def find_tissue(
         If ``mpp`` is not positive.
     """
     slide_mpp = slide.mpp or (ASSUMED_MPP, ASSUMED_MPP)
-    rgb, l0_per_px_rc = slide.thumbnail(_long_edge_px(slide, mpp))
+    blank = empty_mask(slide, mpp=mpp)
+    rgb, l0_per_px_rc = _picture(slide, blank.mask.shape), blank.l0_per_px
     um_per_px = l0_per_px_rc[0] * slide_mpp[0], l0_per_px_rc[1] * slide_mpp[1]
-    threshold = saturation_threshold(rgb)
     # on a small picture, a cut-out or a core, a piece that is large for it is no speck
     area_um2 = slide.shape[0] * slide_mpp[0] * slide.shape[1] * slide_mpp[1]
     smallest = min(min_area_um2, area_um2 / 20)
-    mask = tissue_mask(rgb, um_per_px, threshold=threshold, min_area_um2=smallest, max_hole_um2=max_hole_um2)
+    mask, threshold = _found(rgb, um_per_px, None, smallest, max_hole_um2)
     return TissueMask(mask, l0_per_px_rc, slide.mpp, threshold)
 
 
@@ -116,20 +130,22 @@ def empty_mask(slide: Slide, *, mpp: float = MASK_MPP) -> TissueMask:
     ValueError
         If ``mpp`` is not positive.
     """
-    shrink = max(1.0, max(slide.shape) / _long_edge_px(slide, mpp))
+    if not mpp > 0:
+        raise ValueError(f"mpp must be positive, not {mpp}")
+    shrink = max(1.0, mpp / (sum(slide.mpp or (ASSUMED_MPP, ASSUMED_MPP)) / 2))
     rows, cols = (max(1, round(length / shrink)) for length in slide.shape)
     l0_per_px = slide.shape[0] / rows, slide.shape[1] / cols
     return TissueMask(np.zeros((rows, cols), bool), l0_per_px, slide.mpp, None, "empty")
 
 
-def _long_edge_px(slide: Slide, mpp: float) -> int:
-    """Return how many pixels long a slide's mask is at about so many microns per pixel."""
-    if not mpp > 0:
-        raise ValueError(f"mpp must be positive, not {mpp}")
-    l0_per_px = mpp / (sum(slide.mpp or (ASSUMED_MPP, ASSUMED_MPP)) / 2)
-    # a stored level within a quarter of the wish spares the resampling of one four times its size
-    near = [d for d in slide.level_downsamples if 0.8 <= d / l0_per_px <= 1.25]
-    return max(1, round(max(slide.shape) / (near[0] if near else l0_per_px)))
+def _picture(slide: Slide, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the slide at this many pixels, averaged from twice as many at least.
+
+    Around tissue JPEG leaves colour and ripples up to 16 pixels wide: taken from a level of the mask's own resolution,
+    that would be a rim of 128 um.
+    """
+    fine, _ = slide.thumbnail(2 * max(shape))
+    return np.asarray(Image.fromarray(fine).resize((shape[1], shape[0]), Image.Resampling.BOX))
 
 
 def tissue_mask(
@@ -149,7 +165,8 @@ def tissue_mask(
     um_per_px : (float, float)
         Microns per pixel of ``rgb``, (row, col).
     threshold : float, optional
-        Saturation (0 to 255) above which a pixel is tissue; by default `saturation_threshold`.
+        Saturation (0 to 255) above which a pixel is tissue; by default `saturation_threshold`, and faint tissue is
+        looked for as well.
     min_area_um2, max_hole_um2 : float
         As in `find_tissue`.
 
@@ -158,18 +175,29 @@ def tissue_mask(
     (rows, cols) bool
         True on tissue.
     """
-    hsv = _hsv(rgb)
+    return _found(rgb, um_per_px, threshold, min_area_um2, max_hole_um2)[0]
+
+
+def _found(
+    rgb: NDArray[np.uint8],
+    um_per_px: tuple[float, float],
+    threshold: float | None,
+    min_area_um2: float,
+    max_hole_um2: float,
+) -> tuple[NDArray[np.bool_], float]:
+    """Return the mask, and the threshold that was used."""
+    glass = _glass(rgb)
+    white = _balanced(rgb, glass)
+    saturation = _saturation(white)
+    limit = _threshold(white, saturation) if threshold is None else threshold
+    ink = find_ink(white, um_per_px)
+    mask = _smoothed(saturation, um_per_px) > limit
     if threshold is None:
-        threshold = _threshold(hsv)
-    ink = _pen(hsv, um_per_px)
-    mask = _smoothed(_saturation(hsv), um_per_px) > threshold
-    mask &= ~ink
-    mask = _closed(mask, um_per_px)
-    px_um2 = um_per_px[0] * um_per_px[1]
-    mask = ~_without_small(~mask, max_hole_um2 / px_um2)
+        mask |= _faint(white, saturation, mask | ink, glass, um_per_px)
+    mask = closed(mask & ~ink, _CLOSE_UM, um_per_px)
+    mask = ~without_small(~mask, max_hole_um2, um_per_px)
     # filling and closing may have run over a pen stroke
-    mask &= ~ink
-    return _without_small(mask, min_area_um2 / px_um2)
+    return without_small(mask & ~ink, min_area_um2, um_per_px), limit
 
 
 def saturation_threshold(rgb: NDArray[np.uint8]) -> float:
@@ -185,72 +213,85 @@ def saturation_threshold(rgb: NDArray[np.uint8]) -> float:
     float
         Saturation, 0 to 255.
     """
-    return _threshold(_hsv(rgb))
+    white = _balanced(rgb, _glass(rgb))
+    return _threshold(white, _saturation(white))
 
 
-def _threshold(hsv: NDArray[np.uint8]) -> float:
-    counted = hsv[..., 1][hsv[..., 2] > _DARK]
+def _threshold(rgb: NDArray[np.uint8], saturation: NDArray[np.uint8]) -> float:
+    counted = saturation[rgb.max(axis=-1) > _DARK]
     if counted.size == 0 or counted.min() == counted.max():
         return _THRESHOLD_MIN
     otsu = threshold_otsu(np.sqrt(counted, dtype=np.float32)) ** 2
     return float(np.clip(otsu, _THRESHOLD_MIN, _THRESHOLD_MAX))
 
 
-def _hsv(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return hue, saturation and value, 0 to 255 each, after making the glass white."""
-    brightness = rgb[..., 1]
-    bright = rgb[brightness >= np.percentile(brightness, 90)]
-    glass = np.maximum(np.median(bright, axis=0), 1)
-    if (1 - glass.min() / glass.max()) * 255 <= _GLASS_SATURATION_MAX:
-        gain = glass.max() / glass
-        tables = [np.minimum(np.rint(np.arange(256) * g), 255).astype(np.uint8) for g in gain]
-        rgb = np.stack([table[rgb[..., channel]] for channel, table in enumerate(tables)], axis=-1)
-    return np.asarray(Image.fromarray(rgb).convert("HSV"))
+def _glass(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return what is surely glass: pale, and smooth where tissue is grained."""
+    green = rgb[..., 1]
+    spread = ndimage.maximum_filter(green, 3).astype(np.int16) - ndimage.minimum_filter(green, 3)
+    glass = (spread <= _SMOOTH_RANGE) & (rgb.max(axis=-1) > _DARK) & (_saturation(rgb) <= _GLASS_SATURATION_MAX)
+    # scanners fill what they did not scan with pure white
+    scanned = glass & (rgb.min(axis=-1) < 255)
+    enough = np.count_nonzero(scanned) >= _GLASS_SHARE_MIN * glass.size
+    return np.asarray(scanned if enough else glass)
 
 
-def _saturation(hsv: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return saturation, 0 where a pixel is too dark for it to mean anything."""
-    return np.where(hsv[..., 2] > _DARK, hsv[..., 1], np.uint8(0))
+def _balanced(rgb: NDArray[np.uint8], glass: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the picture with its glass, the brightest of it, made white."""
+    found = rgb[glass]
+    if len(found) < _GLASS_SHARE_MIN * glass.size:
+        return rgb
+    colour = np.maximum(np.median(found[found[:, 1] >= np.percentile(found[:, 1], 90)], axis=0), 1)
+    tables = [np.minimum(np.rint(np.arange(256) * gain), 255).astype(np.uint8) for gain in 255 / colour]
+    return np.stack([table[rgb[..., channel]] for channel, table in enumerate(tables)], axis=-1)
 
 
-def _pen(hsv: NDArray[np.uint8], um_per_px: tuple[float, float]) -> NDArray[np.bool_]:
-    """Mark strokes of a pen: strong colours that haematoxylin, eosin and DAB do not make, and their soft edges."""
-    hue, strength, value = hsv[..., 0] * (360 / 255), hsv[..., 1], hsv[..., 2]
-    green = (hue > 75) & (hue < 195) & (strength > 40)
-    blue = (hue >= 195) & (hue < 238) & (strength > 115)
-    ink = green | blue | (value <= _DARK)
-    strokes = ndimage.binary_opening(ink, _disk(_PEN_CORE_UM / 2, um_per_px))
-    if not strokes.any():
-        return np.zeros(ink.shape, bool)
-    grown: NDArray[np.bool_] = ndimage.binary_dilation(strokes, _disk(_PEN_EDGE_UM, um_per_px))
-    return grown
+def _saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return saturation, 0 to 255; 0 where a pixel is too dark for it to mean anything."""
+    saturation = np.asarray(Image.fromarray(np.atleast_3d(rgb.reshape(-1, 1, 3))).convert("HSV"))[..., 1]
+    return np.where(rgb.max(axis=-1) > _DARK, saturation.reshape(rgb.shape[:-1]), np.uint8(0))
+
+
+def _faint(
+    rgb: NDArray[np.uint8],
+    saturation: NDArray[np.uint8],
+    known: NDArray[np.bool_],
+    glass: NDArray[np.bool_],
+    um_per_px: tuple[float, float],
+) -> NDArray[np.bool_]:
+    """Return where the mean saturation is above that of the glass and the picture is grained, besides what is known.
+
+    What is known is left out of the means, so that they do not spill over its edge.
+    """
+    solid = ndimage.binary_opening(known, disk_um(_SMOOTH_UM, um_per_px))
+    open_ = (~ndimage.binary_dilation(solid, disk_um(_CLOSE_UM, um_per_px))).astype(np.float32)
+    glass = glass & (open_ > 0) & (saturation <= _THRESHOLD_MAX)
+    if np.count_nonzero(glass) < _GLASS_SHARE_MIN * glass.size:
+        return np.zeros(glass.shape, bool)
+    sigma = [_FAINT_UM / um for um in um_per_px]
+    weight = np.maximum(ndimage.gaussian_filter(open_, sigma), 1e-3)
+    grey = rgb.mean(axis=-1, dtype=np.float32)
+    found = weight > 0.1  # elsewhere nothing is left to take a mean of
+    for values, ratio, least in (
+        (np.minimum(saturation, np.float32(_THRESHOLD_MAX)), 1.0, _FAINT_MIN),
+        (np.sqrt(_variance(grey)), _GRAIN_RATIO, 0.0),
+    ):
+        mean = ndimage.gaussian_filter(values * open_, sigma) / weight
+        found &= mean > ratio * np.percentile(mean[glass], _GLASS_PERCENTILE) + least
+    # the edge of a cover slip, tinted on one side, is narrower
+    return np.asarray(ndimage.binary_opening(found, disk_um(_FAINT_UM, um_per_px)))
+
+
+def _variance(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the variance among nine neighbouring pixels."""
+    grey = grey - np.float32(grey.mean())  # differences of large squares lose digits
+    mean = ndimage.uniform_filter(grey, 3)
+    result: NDArray[np.float32] = np.maximum(ndimage.uniform_filter(grey * grey, 3) - mean * mean, 0)
+    return result
 
 
 def _smoothed(values: NDArray[np.uint8], um_per_px: tuple[float, float]) -> NDArray[np.uint8]:
     """Take the median over a few microns, against specks of noise and of compression."""
     size = [2 * max(1, round(_SMOOTH_UM / um)) + 1 for um in um_per_px]
     result: NDArray[np.uint8] = ndimage.median_filter(values, size=size)
-    return result
-
-
-def _closed(mask: NDArray[np.bool_], um_per_px: tuple[float, float]) -> NDArray[np.bool_]:
-    """Bridge gaps narrower than the closing distance, without eating at the picture's border."""
-    shape = _disk(_CLOSE_UM, um_per_px)
-    margin = max(shape.shape)
-    closed = ndimage.binary_closing(np.pad(mask, margin, mode="edge"), shape)
-    result: NDArray[np.bool_] = closed[margin:-margin, margin:-margin]
-    return result
-
-
-def _disk(radius_um: float, um_per_px: tuple[float, float]) -> NDArray[np.uint8]:
-    result: NDArray[np.uint8] = disk(max(1, round(radius_um * 2 / sum(um_per_px))))
-    return result
-
-
-def _without_small(mask: NDArray[np.bool_], min_px: float) -> NDArray[np.bool_]:
-    """Drop connected pieces of fewer pixels."""
-    labels, _ = ndimage.label(mask)
-    keep = np.bincount(labels.ravel()) >= min_px
-    keep[0] = False
-    result: NDArray[np.bool_] = keep[labels]
     return result
