@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..errors import SlideError
     from ._cache import Key
 
+    Place = tuple[int, int]
+
 _log = logging.getLogger(__name__)
 
 RETRY_S = 10.0
@@ -27,6 +29,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._failed: dict[Key, float] = {}
+        self._striped: dict[Key, tuple[float, tuple[Place, ...]]] = {}
         self._lock = threading.Lock()
         self.first: SlideError | None = None
         """What went wrong first, since nothing was wrong."""
@@ -57,11 +60,26 @@ class Faults:
                 if not self._failed:
                     self.first = None
 
-    def forget(self) -> None:
-        """Try all again at once."""
+    def stripe(self, key: Key, sources: tuple[Place, ...]) -> None:
+        """Note that a tile was computed from some, of the level above, that could not be read; none clears it."""
         with self._lock:
-            self._failed.clear()
-            self.first = None
+            if sources:
+                self._striped[key] = time.monotonic(), sources
+            else:
+                self._striped.pop(key, None)
+
+    def sources(self, key: Key) -> tuple[Place, ...]:
+        """Return the tiles of the level above that brought stripes into a tile."""
+        return self._striped.get(key, (0.0, ()))[1]
+
+    def flawed(self, key: Key) -> bool:
+        """Whether a tile could not be read, or shows some of another that could not."""
+        return key in self._failed or key in self._striped
+
+    def outlived(self, key: Key) -> bool:
+        """Whether a tile was computed with stripes so long ago that what they stand for is tried again."""
+        striped = self._striped.get(key)
+        return striped is not None and time.monotonic() - striped[0] >= RETRY_S
 
 
 @lru_cache(maxsize=16)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """Tile row and column."""
 
+Tile = tuple["NDArray[np.uint8]", bool]
+"""Its pixels, and whether some of them are stripes for want of better."""
+
 _FEW_TILES = 4
 """So many computed tiles are not worth threads of their own: what they are computed from is read by threads."""
 
@@ -131,11 +134,7 @@ class PyramidLevel:
         (height, width, 3) uint8
             RGB.
         """
-        places = self._places(row, col, height, width)
-        out = np.empty((height, width, 3), np.uint8)
-        for place, tile in zip(places, self._tiles(places), strict=True):
-            self._paste(out, row, col, place, tile)
-        return out
+        return self._gather(row, col, height, width)[0]
 
     def glimpse(
         self, row: int, col: int, height: int, width: int, *, wait_s: float, group: Hashable = "view"
@@ -162,7 +161,10 @@ class PyramidLevel:
             One for each tile that is still being made; empty where ``rgb`` is what `read` returns.
         """
         places = self._places(row, col, height, width)
-        at_hand = {place: self._ready(place) for place in places}
+        at_hand: dict[Place, NDArray[np.uint8] | None] = {}
+        for place in places:
+            ready = self._ready(place)
+            at_hand[place] = None if ready is None else ready[0]
         missing = [place for place in places if at_hand[place] is None]
         # even where none is missing: what the view before asked for is not wanted any more
         futures = tile_loader().ask((self._faults, group), [self._task(place) for place in missing])
@@ -171,7 +173,7 @@ class PyramidLevel:
         pending = []
         for place, future in zip(missing, futures, strict=True):
             if future.done() and not future.cancelled() and future.exception() is None:
-                at_hand[place] = future.result()  # type: ignore[assignment]
+                at_hand[place] = future.result()[0]  # type: ignore[index]
             else:
                 pending.append(future)
         out = np.empty((height, width, 3), np.uint8)
@@ -230,10 +232,27 @@ class PyramidLevel:
         (rows, cols, 3) uint8
             RGB.
         """
+        return self._resized(row, col, height, width, out_shape)[0]
+
+    def _resized(
+        self, row: float, col: float, height: float, width: float, out_shape: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
+        """Do as `resized`, and say which of the tiles that were used show stripes."""
         top, bottom = cover(row, height, out_shape[0])
         left, right = cover(col, width, out_shape[1])
-        block = self.read(top, left, bottom - top, right - left)
-        return resize_area(block, row - top, col - left, height, width, out_shape)
+        block, flawed = self._gather(top, left, bottom - top, right - left)
+        return resize_area(block, row - top, col - left, height, width, out_shape), flawed
+
+    def _gather(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
+        """Do as `read`, and say which of the tiles show stripes."""
+        places = self._places(row, col, height, width)
+        out = np.empty((height, width, 3), np.uint8)
+        flawed = []
+        for place, (tile, striped) in zip(places, self._tiles(places), strict=True):
+            self._paste(out, row, col, place, tile)
+            if striped:
+                flawed.append(place)
+        return out, tuple(flawed)
 
     def _places(self, row: int, col: int, height: int, width: int) -> list[Place]:
         tile_h, tile_w = self._tile_px
@@ -263,9 +282,9 @@ class PyramidLevel:
         c0, c1 = max(col, left), min(col + width, left + tile.shape[1])
         out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
 
-    def _tiles(self, places: list[Place]) -> Iterator[NDArray[np.uint8]]:
+    def _tiles(self, places: list[Place]) -> Iterator[Tile]:
         """Yield tiles in order, making those not at hand side by side."""
-        missing = [place for place in places if (self._index, *place) not in self._cache]
+        missing = [place for place in places if self._ready(place) is None]
         few = 2 if self._stored is not None else _FEW_TILES
         loader = tile_loader()
         if len(missing) < few or loader.inside:
@@ -279,45 +298,62 @@ class PyramidLevel:
     def _task(self, place: Place) -> tuple[Hashable, Any]:
         return (self._faults, self._index, *place), partial(self._tile, place)
 
-    def _tile(self, place: Place) -> NDArray[np.uint8]:
-        tile = self._ready(place)
-        if tile is not None:
-            return tile
+    def _tile(self, place: Place) -> Tile:
+        ready = self._ready(place)
+        if ready is not None:
+            return ready
         key = (self._index, *place)
         height, width = self._size(place)
         try:
-            tile = self._compute(place, height, width)
+            tile, flawed = self._renewed(place) or self._compute(place, height, width)
         except SlideError as error:
             if self._slide.closed:
                 raise
             # one bad tile must not hide the rest of the slide from the person looking at it
             self._faults.note(key, error)
-            return hatched(height, width)
+            return hatched(height, width), True
         self._faults.forgive(key)
+        self._faults.stripe(key, flawed)
         self._cache.put(key, tile)
-        return tile
+        return tile, bool(flawed)
 
-    def _ready(self, place: Place) -> NDArray[np.uint8] | None:
+    def _renewed(self, place: Place) -> tuple[NDArray[np.uint8], tuple[Place, ...]] | None:
+        """Return a tile with stripes as it was, where none of what they stand for can be read yet."""
         key = (self._index, *place)
+        sources, tile, above = self._faults.sources(key), self._cache.get(key), self._above
+        if tile is None or above is None or not all(above._tile(source)[1] for source in sources):
+            return None
+        return tile, sources
+
+    def _ready(self, place: Place) -> Tile | None:
+        """Return a tile that is at hand, unless it is time to try again what of it could not be read."""
+        key = (self._index, *place)
+        flawed = self._faults.flawed(key)  # before and after: another thread may be making it anew
         tile = self._cache.get(key)
-        return hatched(*self._size(place)) if tile is None and self._faults.recent(key) else tile
+        if tile is None:
+            return (hatched(*self._size(place)), True) if self._faults.recent(key) else None
+        return None if self._faults.outlived(key) else (tile, flawed or self._faults.flawed(key))
 
     def _size(self, place: Place) -> tuple[int, int]:
         (tile_h, tile_w), (rows, cols, _) = self._tile_px, self.shape
         return min(tile_h, rows - place[0] * tile_h), min(tile_w, cols - place[1] * tile_w)
 
-    def _compute(self, place: Place, height: int, width: int) -> NDArray[np.uint8]:
+    def _compute(self, place: Place, height: int, width: int) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
+        """Make a tile; say which of those that it is computed from show stripes."""
         row, col = place[0] * self._tile_px[0], place[1] * self._tile_px[1]
         if self._stored is not None:
             tile = self._slide.read(self._stored, row, col, height, width)
-            return tile if self._convert is None else self._convert(tile)
+            return (tile if self._convert is None else self._convert(tile)), ()
         # the true ratio, not 2: an odd size would otherwise drift by up to a pixel towards the far edge
         above: PyramidLevel = self._above  # type: ignore[assignment]
         ratio_r, ratio_c = (a / b for a, b in zip(above.shape[:2], self.shape[:2], strict=True))
-        return above.resized(row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c, (height, width))
+        return above._resized(row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c, (height, width))
 
     def _stand_in(self, place: Place) -> NDArray[np.uint8]:
-        """Return a tile enlarged from the finest coarser level at hand."""
+        """Return a tile enlarged from the finest coarser level at hand; one that is made anew, as it was."""
+        old = self._cache.get((self._index, *place))
+        if old is not None:
+            return old
         height, width = self._size(place)
         row, col = place[0] * self._tile_px[0], place[1] * self._tile_px[1]
         level = self._below
@@ -336,10 +372,10 @@ class PyramidLevel:
     def _if_at_hand(self, top: int, left: int, bottom: int, right: int) -> NDArray[np.uint8] | None:
         out = np.empty((bottom - top, right - left, 3), np.uint8)
         for place in self._places(top, left, *out.shape[:2]):
-            tile = self._ready(place)
-            if tile is None:
+            ready = self._ready(place)
+            if ready is None:
                 return None
-            self._paste(out, top, left, place, tile)
+            self._paste(out, top, left, place, ready[0])
         return out
 
 

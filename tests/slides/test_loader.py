@@ -193,3 +193,43 @@ def test_a_failure_is_tried_again_later_and_forgiven(noise_slide, monkeypatch, c
         assert not np.array_equal(level[:600, :600], hatched)
         assert len(level.faults) == 0
         assert level.faults.first is None
+
+
+def test_stripes_do_not_outlive_the_fault_in_computed_levels(broken_tile_slide, noise_levels, monkeypatch):
+    """A level computed while some tiles could not be read is computed anew once they can, and not before."""
+    now = [0.0]
+    monkeypatch.setattr("napari_mil.slides._faults.time.monotonic", lambda: now[0])
+    real, broken, reads = Slide.read, [True], []
+
+    def read(self: Slide, level: int, row: int, col: int, *size: int) -> np.ndarray:
+        reads.append((row, col))
+        if broken[0] and (row, col) == (512, 512):
+            raise SlideError("the drive is away")
+        return real(self, level, row, col, *size)
+
+    with open_slide(broken_tile_slide) as slide:
+        sound = noise_levels[0]
+        monkeypatch.setattr(slide._source, "read", lambda _, r, c, h, w: sound[r : r + h, c : c + w].copy())
+        truth = [level[:] for level in slide.levels()]
+        thumbnail = slide.thumbnail(300)[0]
+        slide.rest()
+        monkeypatch.setattr(Slide, "read", read)
+        levels = slide.levels()
+        overview = levels[-1][:]
+        assert not np.array_equal(overview, truth[-1])
+        assert len(levels[-1].faults) == 1  # of the file's tiles; others only show it
+        reads.clear()
+        assert np.array_equal(levels[-1][:], overview)
+        now[0] += RETRY_S
+        shown, pending = levels[-1].glimpse(0, 0, *levels[-1].shape[:2], wait_s=0.0)
+        assert np.array_equal(shown, overview)  # as it was, while it is made anew
+        wait(pending, 20)
+        assert np.array_equal(levels[-1][:], overview)
+        assert set(reads) == {(512, 512)}  # what cannot be read is tried; the rest is not read again for it
+        broken[0] = False
+        now[0] += RETRY_S
+        for level, pixels in zip(reversed(levels), reversed(truth), strict=True):
+            assert np.array_equal(level[:], pixels)
+        assert np.array_equal(slide.thumbnail(300)[0], thumbnail)
+        assert len(levels[0].faults) == 0
+        assert not any(levels[0].faults._striped)
