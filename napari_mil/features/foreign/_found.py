@@ -129,7 +129,11 @@ def _tile_l0(found: Found, given: Given, scale: tuple[float, float] | None, path
     stated = found.tile_l0 if found.tile_l0 is not None else by_scale
     if stated is None:
         if given.patch_size is None:
-            needs = " or the slide, by whose scale it follows, with --slide" if found.tile_um is not None else ""
+            needs = (
+                " or the slide's scale, from which it follows, with --slide or --slide-mpp"
+                if found.tile_um is not None
+                else ""
+            )
             raise FeaturesError(
                 f"{path} does not say how large its patches are in level-0 pixels, nor does a file beside it. "
                 f"Give the size with --patch-size{needs}."
