@@ -17,19 +17,19 @@ import numpy as np
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..slides import spans
+from ..slides import PyramidLevel, spans
 
 if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from ..slides import Faults, PyramidLevel, Slide
+    from ..slides import Faults, Slide
 
 WAIT_S = 0.03
 """The window waits so long for tiles. Decoding a fresh screen of JPEG tiles on four cores takes 10 ms; drawing twice,
 which waiting too little brings, costs more than that."""
 
-_OVERVIEW_WAIT_S = 0.3
+_FIRST_WAIT_S = 0.3
 """Once per slide, for the level that stands in for all others."""
 
 _EXPECT_MS = 2000
@@ -63,7 +63,8 @@ class Stream(QObject):
         self._box: tuple[int, ...] = ()
         self._refreshes = 0
         self._middle: tuple[float, float] | None = None
-        self._overview_level: ScreenLevel | None = None
+        self._overview_pending: list[Future[object]] = []
+        self._overview_wait_s = _FIRST_WAIT_S
         self._told = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -111,10 +112,11 @@ class Stream(QObject):
         level.prefetch(row, col, height, width, heading)
         return rgb
 
-    def overview(self, screen_level: ScreenLevel, level: PyramidLevel) -> NDArray[np.uint8]:
+    def overview(self, level: PyramidLevel) -> NDArray[np.uint8]:
         """Return a whole level, which napari keeps for its thumbnail; where it is not ready, as far as it is."""
-        rgb, pending = level.glimpse(0, 0, *level.shape[:2], wait_s=_OVERVIEW_WAIT_S, group="overview")
-        self._overview_level = screen_level if pending else None
+        wait_s, self._overview_wait_s = self._overview_wait_s, WAIT_S
+        rgb, pending = level.glimpse(0, 0, *level.shape[:2], wait_s=wait_s, group="overview")
+        self._overview_pending = pending
         self._follow(pending)
         return rgb
 
@@ -142,7 +144,7 @@ class Stream(QObject):
         if layer is None or self._refreshes >= _MOST_REFRESHES:
             return
         self._refreshes += 1
-        if self._overview_level is not None:
+        if any(future.done() for future in self._overview_pending):
             # napari keeps the overview it was given first, until the data are set anew
             layer.data = list(layer.data)
         else:
@@ -198,7 +200,7 @@ class ScreenLevel:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if self.stream.live and _asked_by_napari():
-            return np.asarray(self.stream.overview(self, self._level), dtype=dtype)
+            return np.asarray(self.stream.overview(self._level), dtype=dtype)
         return np.asarray(self._level, dtype=dtype)
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
@@ -245,6 +247,25 @@ def stream_of(layer: Any) -> Stream | None:
     data: Any = getattr(layer, "data", None)
     first = data[0] if getattr(layer, "multiscale", False) and len(data) else None
     return first.stream if isinstance(first, ScreenLevel) else None
+
+
+def coarsest_level(layer: Any) -> PyramidLevel | None:
+    """Return a slide's overview in the colours that its layer shows, or None for a layer that shows no slide.
+
+    Parameters
+    ----------
+    layer : napari layer
+        Any layer.
+
+    Returns
+    -------
+    PyramidLevel or None
+        The coarsest level: the very one that napari draws, so that it is made once.
+    """
+    last = layer.data[-1] if getattr(layer, "multiscale", False) and len(layer.data) else None
+    if isinstance(last, ScreenLevel):
+        return last.level
+    return last if isinstance(last, PyramidLevel) else None
 
 
 def _asked_by_napari() -> bool:

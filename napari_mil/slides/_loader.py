@@ -26,6 +26,9 @@ class TileLoader:
     Whoever asks belongs to a group. A group's newer request takes the place of its older one: tiles of a view that has
     moved on are not made any more, unless they are being made already.
 
+    A task that takes long, such as computing an overview from the whole slide, must not keep a view waiting: it calls
+    `give_way` between two of its steps.
+
     Parameters
     ----------
     threads : int
@@ -36,6 +39,7 @@ class TileLoader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="slide-tiles")
         self._lock = threading.Lock()
         self._urgent: dict[Hashable, deque[_Task]] = {}
+        self._patient: dict[Hashable, deque[_Task]] = {}
         self._ahead: dict[Hashable, deque[_Task]] = {}
         self._running: dict[Hashable, _Task] = {}
         self._ahead_running, self._ahead_most = 0, max(1, threads // 2)
@@ -46,7 +50,9 @@ class TileLoader:
         """Whether the present thread is one of the loader's: it must make what it needs itself, and never wait."""
         return getattr(self._here, "inside", False)
 
-    def ask(self, group: Hashable, wanted: Iterable[tuple[Hashable, Make]]) -> list[Future[object]]:
+    def ask(
+        self, group: Hashable, wanted: Iterable[tuple[Hashable, Make]], *, patient: bool = False
+    ) -> list[Future[object]]:
         """Have tiles made as soon as possible.
 
         Parameters
@@ -55,6 +61,8 @@ class TileLoader:
             Who asks; what it asked for before and has not got is dropped, its futures cancelled.
         wanted : iterable of (key, callable)
             What to call for each tile; the key tells tiles apart.
+        patient : bool
+            Let those go first who are not.
 
         Returns
         -------
@@ -63,7 +71,8 @@ class TileLoader:
         """
         tasks, fresh = [], deque[_Task]()
         with self._lock:
-            dropped = self._urgent.pop(group, deque())
+            queues = self._patient if patient else self._urgent
+            dropped = queues.pop(group, deque())
             waiting = {task.key: task for task in dropped}
             for key, make in wanted:
                 task = self._running.get(key) or waiting.pop(key, None)
@@ -73,7 +82,7 @@ class TileLoader:
                 tasks.append(task)
             count = len(fresh)
             if fresh:
-                self._urgent[group] = fresh
+                queues[group] = fresh
         for task in waiting.values():
             task.future.cancel()
         for _ in range(count):
@@ -94,13 +103,37 @@ class TileLoader:
     def drop(self, group: Hashable) -> None:
         """Forget all that a group has asked for."""
         self.ask(group, ())
+        self.ask(group, (), patient=True)
         self.ask_ahead(group, ())
+
+    def give_way(self) -> None:
+        """Make what is urgent first: for a task to call that is not and takes long, where it can be interrupted."""
+        if not getattr(self._here, "may_wait", False):
+            return
+        self._here.may_wait = False  # what is urgent gives way to nothing
+        try:
+            while (task := self._next_urgent()) is not None:
+                self._run(task)
+        finally:
+            self._here.may_wait = True
 
     def _work(self) -> None:
         self._here.inside = True
-        task, ahead = self._next()
+        task, queue = self._next()
         if task is None:
             return
+        ahead = queue is self._ahead
+        self._here.may_wait = queue is not self._urgent
+        try:
+            self._run(task)
+        finally:
+            self._here.may_wait = False
+            if ahead:
+                with self._lock:
+                    self._ahead_running -= 1
+                self._pool.submit(self._work)  # for one that was held back
+
+    def _run(self, task: _Task) -> None:
         try:
             made = task.make()
         except BaseException as error:
@@ -110,20 +143,21 @@ class TileLoader:
         finally:
             with self._lock:
                 del self._running[task.key]
-                self._ahead_running -= ahead
-            if ahead:
-                self._pool.submit(self._work)  # for one that was held back
 
-    def _next(self) -> tuple[_Task | None, bool]:
+    def _next(self) -> tuple[_Task | None, dict[Hashable, deque[_Task]]]:
+        """Take the task to be done next, and say from which queues."""
         with self._lock:
-            task = self._pop(self._urgent)
-            if task is not None:
-                return task, False
-            if self._ahead_running >= self._ahead_most:
-                return None, False
-            task = self._pop(self._ahead)
+            for queues in (self._urgent, self._patient):
+                task = self._pop(queues)
+                if task is not None:
+                    return task, queues
+            task = self._pop(self._ahead) if self._ahead_running < self._ahead_most else None
             self._ahead_running += task is not None
-            return task, task is not None
+            return task, self._ahead
+
+    def _next_urgent(self) -> _Task | None:
+        with self._lock:
+            return self._pop(self._urgent)
 
     def _pop(self, groups: dict[Hashable, deque[_Task]]) -> _Task | None:
         """Take a group's next task that is neither cancelled nor being done for somebody else."""

@@ -142,7 +142,8 @@ class PyramidLevel:
         """Assemble a window from what is at hand within a short time; have the rest made meanwhile.
 
         What is not at hand is drawn from coarser levels, as far as these are, else in the background colour. A newer
-        glimpse of the same group takes precedence: what only the older one asked for is not made any more.
+        glimpse of the same group takes precedence: what only the older one asked for is not made any more. The group
+        "view" goes before all others.
 
         Parameters
         ----------
@@ -167,7 +168,9 @@ class PyramidLevel:
             at_hand[place] = None if ready is None else ready[0]
         missing = [place for place in places if at_hand[place] is None]
         # even where none is missing: what the view before asked for is not wanted any more
-        futures = tile_loader().ask((self._faults, group), [self._task(place) for place in missing])
+        futures = tile_loader().ask(
+            (self._faults, group), [self._task(place) for place in missing], patient=group != "view"
+        )
         if futures:
             wait(futures, wait_s)
         pending = []
@@ -288,9 +291,12 @@ class PyramidLevel:
         few = 2 if self._stored is not None else _FEW_TILES
         loader = tile_loader()
         if len(missing) < few or loader.inside:
-            yield from map(self._tile, places)
+            for place in places:
+                loader.give_way()  # an overview takes long: the view is what somebody looks at
+                yield self._tile(place)
             return
-        made = dict(zip(missing, loader.ask(object(), [self._task(place) for place in missing]), strict=True))
+        asked = loader.ask(object(), [self._task(place) for place in missing], patient=True)
+        made = dict(zip(missing, asked, strict=True))
         for place in places:
             future = made.pop(place, None)
             yield self._tile(place) if future is None else future.result()  # type: ignore[misc]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_mil._napari.streaming import ScreenLevel, stream_of
+from napari_mil._napari.streaming import WAIT_S, ScreenLevel, stream_of
 from napari_mil._napari.viewers import camera
-from napari_mil.slides import Slide
+from napari_mil.slides import PyramidLevel, Slide
 
 
 @pytest.fixture
@@ -88,6 +88,32 @@ def test_a_slide_whose_overview_takes_long_does_not_stop_the_window(shown, tmp_p
     view, corners, level = displayed(layer)
     exact = stream_of(layer).slide.levels()[level]
     assert np.array_equal(view, exact[corners[0][0] : corners[1][0] + 1, corners[0][1] : corners[1][1] + 1])
+
+
+def test_the_window_waits_long_for_an_overview_once(shown, tmp_path, qtbot, monkeypatch):
+    from sample_data import write_sparse_pyramid
+
+    path = write_sparse_pyramid(tmp_path / "one.tif", (9000, 9000), 0.25, levels=1)
+    gate, real, real_glimpse, waits = threading.Event(), Slide.read, PyramidLevel.glimpse, []
+    monkeypatch.setattr(Slide, "read", lambda self, *args: (gate.wait(60), real(self, *args))[1])
+
+    def glimpse(self, *args, wait_s, group="view"):
+        if group == "overview":
+            waits.append(wait_s)
+        return real_glimpse(self, *args, wait_s=wait_s, group=group)
+
+    monkeypatch.setattr(PyramidLevel, "glimpse", glimpse)
+    _, layer = shown(path)
+    stream = stream_of(layer)
+    before = len(waits)
+    for _ in range(5):  # other tiles than the overview's arrive
+        stream._arrived.emit()
+        qtbot.wait(100)
+    assert len(waits) == before  # which is not asked for again until there is more of it
+    gate.set()
+    qtbot.waitUntil(lambda: not stream.waiting, timeout=60_000)
+    assert [seconds for seconds in waits if seconds > WAIT_S] == [0.3]
+    assert len(waits) > before
 
 
 def cached_bytes(slide: Slide) -> int:

@@ -78,6 +78,58 @@ def test_what_is_waited_for_comes_before_what_may_be_wanted():
     assert made == ["now", "ahead 1"]
 
 
+def test_a_long_task_gives_way_between_its_steps_and_what_is_urgent_does_not():
+    loader = TileLoader(1)
+    asked, done = threading.Event(), threading.Event()
+    steps: list[str] = []
+
+    def long() -> None:
+        for step in range(3):
+            if step == 1:
+                asked.wait(10)
+            loader.give_way()
+            steps.append(f"step {step}")
+        done.set()
+
+    def urgent(name: str) -> None:
+        loader.ask("third", [("late", lambda: steps.append("late"))])
+        loader.give_way()
+        steps.append(name)
+
+    loader.give_way()  # of no task: nothing happens
+    overview = loader.ask("overview", [("overview", long)], patient=True)
+    view = loader.ask("view", [("view", lambda: urgent("view"))])
+    asked.set()
+    wait(overview + view, 10)
+    assert done.is_set()
+    assert steps.index("view") < steps.index("late") < steps.index("step 1")
+
+
+def test_a_view_does_not_wait_for_an_overview_that_is_computed_from_the_whole_slide(noise_slide, monkeypatch):
+    loader = TileLoader(1)
+    monkeypatch.setattr("napari_mil.slides._pyramid.tile_loader", lambda: loader)
+    real, reads, gate = Slide.read, [], threading.Event()
+
+    def read(self: Slide, *args: int) -> np.ndarray:
+        reads.append(args[1:3])
+        if len(reads) == 2:
+            gate.wait(20)
+        return real(self, *args)
+
+    monkeypatch.setattr(Slide, "read", read)
+    with open_slide(noise_slide) as slide:
+        levels = slide.levels()
+        _, overview = levels[-1].glimpse(0, 0, *levels[-1].shape[:2], wait_s=0.0, group="overview")
+        while len(reads) < 2:
+            threading.Event().wait(0.01)
+        _, view = levels[0].glimpse(1024, 2560, 100, 100, wait_s=0.0)
+        gate.set()
+        wait(overview + view, 20)
+        # the very next tile of the file that was read, though the overview had most of its own still to go
+        assert reads.index((1024, 2560)) == 2
+        assert len(reads) == 18
+
+
 def test_an_error_reaches_all_who_wait():
     def fail() -> None:
         raise ValueError("broken")
