@@ -62,20 +62,27 @@ class SlideSwitch:
         self._shown: dict[int, list[int]] = {}
         """For each slide put aside, which of its belongings were visible."""
 
-    def bring_forward(self, layer: Layer) -> None:
+    def bring_forward(self, layer: Layer) -> list[Layer]:
         """Show a slide and hide the others; nothing is removed.
 
         Parameters
         ----------
         layer : napari layer
             A slide's.
+
+        Returns
+        -------
+        list of napari layer
+            Those of the slides that were put aside.
         """
         viewer = self._viewer_ref()
         if viewer is None:
-            return
+            return []
+        aside = []
         view = camera(viewer)
         for other in slide_layers(viewer):
             if other is not layer and other.visible:
+                aside.append(other)
                 own = belongings(viewer, other)
                 self._views[id(other)] = (tuple(view.center), float(view.zoom))
                 self._shown[id(other)] = [id(one) for one in own if one.visible]
@@ -89,6 +96,7 @@ class SlideSwitch:
         viewer.layers.selection.active = layer
         if id(layer) in self._views:
             view.center, view.zoom = self._views.pop(id(layer))
+        return aside
 
     def forget(self, layer: Layer) -> None:
         """Drop what is remembered of a layer that was removed."""

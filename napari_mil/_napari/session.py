@@ -87,7 +87,7 @@ class Session(QObject):
             event.connect(self._later)
         self.overview.moved_to.connect(self._go)
         self.overview.magnified.connect(self._magnify)
-        self.overview.chosen.connect(self._switch.bring_forward)
+        self.overview.chosen.connect(self._bring_forward)
         self.overview.stepped.connect(self.step)
         self.overview.details.connect(self.show_details)
         actions = {key: partial(self._magnify, preset) for key, preset in zip(ZOOM_KEYS, PRESETS, strict=True)}
@@ -115,7 +115,7 @@ class Session(QObject):
         known = [layer for layer in slide_layers(self._viewer) if slide_of(layer).path == found.path]  # type: ignore[union-attr]
         if known:
             found.close()
-            self._switch.bring_forward(known[0])
+            self._bring_forward(known[0])
         else:
             from napari.layers import Layer
 
@@ -134,6 +134,15 @@ class Session(QObject):
         self.details.parent().show()
         self._tell()
 
+    def _bring_forward(self, layer: Layer) -> None:
+        """Show a slide; those put aside for it hold neither file nor memory until they are shown again."""
+        front = slide_of(layer)
+        for aside in self._switch.bring_forward(layer):
+            self.overview.leave(aside)
+            slide = slide_of(aside)
+            if slide is not None and slide is not front:  # a duplicated layer shares its slide
+                slide.rest()
+
     def _inserted(self, event: Any) -> None:
         self._start(event.value)
 
@@ -146,7 +155,7 @@ class Session(QObject):
         if slide_of(layer) is not None:
             for event in (layer.events.visible, layer.events.name, layer.events.scale):
                 event.connect(self._later)
-            self._switch.bring_forward(layer)
+            self._bring_forward(layer)
             self._fit()
         self._later()
 
@@ -159,10 +168,12 @@ class Session(QObject):
             if new is not None:
                 self._streams[id(layer)] = new
                 new.start(layer)
+            self.overview.renew(layer)
 
     def _removed(self, event: Any) -> None:
         layer = event.value
         self._switch.forget(layer)
+        self.overview.leave(layer)
         if id(layer) in self._streams:
             layer.events.data.disconnect(self._data_changed)
             self._drop(layer)
@@ -171,7 +182,7 @@ class Session(QObject):
                 emitter.disconnect(self._later)
             left = slide_layers(self._viewer)
             if left and front_slide(self._viewer) is None:
-                self._switch.bring_forward(left[-1])
+                self._bring_forward(left[-1])
         self._later()
 
     def _drop(self, layer: Layer) -> None:

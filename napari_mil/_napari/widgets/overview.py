@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVB
 from ..keys import FIT_KEY, NEXT_KEY, PREVIOUS_KEY, ZOOM_KEYS
 from ..layers import mpp_of, slide_of
 from ..magnification import PRESETS
+from ..streaming import coarsest_level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,13 +205,25 @@ class Overview(QWidget):
         """Frame what is seen, as parts of the slide's height and width."""
         self.thumbnail.show_view(top, left, height, width)
 
+    def renew(self, layer: Layer) -> None:
+        """Draw a slide anew, should it be the one in front: its layer shows other colours now."""
+        if layer is self._layer:
+            self._picture()
+
+    def leave(self, layer: Layer) -> None:
+        """Let go of a slide that is removed or put aside, before its file is released: not to be read any more."""
+        if layer is self._layer:
+            self._poll.stop()
+            self._layer = None
+            self.thumbnail.show_picture(None)
+
     def _picture(self) -> None:
         """Show what there is of the slide's coarsest level, and look again while it is being made."""
         slide = slide_of(self._layer)
-        if slide is None or slide.closed:
+        level = coarsest_level(self._layer)
+        if slide is None or slide.closed or level is None:
             self.thumbnail.show_picture(None)
             return
-        level = slide.levels()[-1]
         rgb, pending = level.glimpse(0, 0, *level.shape[:2], wait_s=0.0, group="thumbnail")
         self.thumbnail.show_picture(rgb)
         if pending:
