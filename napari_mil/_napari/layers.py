@@ -203,7 +203,7 @@ def mpp_of(layer: Layer) -> tuple[float, float] | None:
 
 
 def made_from(layer: Layer) -> tuple[str, tuple[float, float] | None] | None:
-    """Return from which slide, and at which scale, a map or a tissue outline was made; None for any other layer.
+    """Return from which slide, and at which scale, a map, a tissue outline or mask was made; None for any other layer.
 
     Parameters
     ----------
@@ -218,7 +218,8 @@ def made_from(layer: Layer) -> tuple[str, tuple[float, float] | None] | None:
     known = layer.metadata.get(KEY, {})
     if "map" in known:
         return known["map"].slide.quickhash, known["map"].slide.mpp
-    return (known["tissue_of"], known["mpp"]) if "tissue_of" in known else None
+    slide = known.get("tissue_of", known.get("mask_of"))
+    return (slide, known["mpp"]) if slide is not None else None
 
 
 def tissue_layer_data(mask: TissueMask, slide: SlideRef) -> LayerData:
@@ -239,7 +240,7 @@ def tissue_layer_data(mask: TissueMask, slide: SlideRef) -> LayerData:
     from ..tiling import outlines
 
     extent = max(np.multiply(mask.mask.shape, mask.l0_per_px))
-    known = {KEY: {"tissue_of": slide.quickhash, "mpp": mask.mpp}}
+    known = {KEY: {"tissue_of": slide.quickhash, "mpp": mask.mpp, "tissue_key": hash(mask.mask.tobytes())}}
     # Lines live in the slide's pixels: wide enough to show at overview, thin enough not to hide cells up close.
     name, width = f"Tissue of {slide_name(slide.path)}", max(2.0, extent / 800)
     data, attributes, kind = _lines(outlines(mask), name, width=width, colour="#1f6f3f", mpp=mask.mpp)
@@ -267,19 +268,24 @@ def annotation_layer_data(
     (data, attributes, "shapes")
         Closed lines, exteriors and holes alike.
     """
-    rings = [ring for annotation in annotations for ring in _rings(annotation)]
-    return _lines(rings, name, width=max(2.0, extent_px / 800), colour="#e6001a", mpp=mpp)
+    rings = [(ring, hole, n) for n, annotation in enumerate(annotations) for ring, hole in _rings(annotation)]
+    lines = [ring for ring, _, _ in rings]
+    data, attributes, kind = _lines(lines, name, width=max(2.0, extent_px / 800), colour="#e6001a", mpp=mpp)
+    # which ring belongs to which outline, so that what is drawn can be read back as areas with holes
+    features = {"outline": [n for _, _, n in rings], "hole": [hole for _, hole, _ in rings]}
+    return data, {**attributes, "features": features}, kind
 
 
-def _rings(annotation: Annotation) -> list[NDArray[np.float64]]:
-    """Return exteriors and holes as (K, 2) arrays, level-0 pixels, (row, col)."""
+def _rings(annotation: Annotation) -> list[tuple[NDArray[np.float64], bool]]:
+    """Return exteriors and holes as (K, 2) arrays, level-0 pixels, (row, col), and whether each is a hole."""
     parts = getattr(annotation.geometry, "geoms", [annotation.geometry])
     rings = []
     for part in parts:
         if part.geom_type == "Polygon":
-            rings += [np.asarray(ring.coords)[:, 1::-1] for ring in (part.exterior, *part.interiors)]
+            rings.append((np.asarray(part.exterior.coords)[:, 1::-1], False))
+            rings += [(np.asarray(ring.coords)[:, 1::-1], True) for ring in part.interiors]
         else:
-            rings.append(np.asarray(part.coords)[:, 1::-1])
+            rings.append((np.asarray(part.coords)[:, 1::-1], False))
     return rings
 
 

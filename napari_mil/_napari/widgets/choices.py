@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,29 @@ def device_choices() -> list[Choice]:
         Choice(_DEVICE_TITLES[name], name, help="" if not usable else reason, reason="" if usable else reason)
         for name, usable, reason in options
     ]
+
+
+def find_devices() -> list[Choice]:
+    """Return `device_choices`, and load what the first result needs, so that its arrival does not stop the window."""
+    importlib.import_module("pandas")  # napari's Shapes layer loads it at first use
+    return device_choices()
+
+
+def encoder_wanted(model: Path) -> str:
+    """Say which encoder a model needs and where to put it.
+
+    Parameters
+    ----------
+    model : Path
+        The model's file.
+
+    Returns
+    -------
+    str
+        Two sentences.
+    """
+    name = read_card(model).encoder or "that this model was trained with"
+    return f"This model needs the encoder {name}. Put its file into {models_folder()}."
 
 
 def describe_card(card: ModelCard) -> str:

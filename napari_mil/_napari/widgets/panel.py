@@ -25,7 +25,8 @@ from ..worker import Job, JobSlot
 from .canvas_note import NO_SCALE, CanvasNote
 from .heatmap_tab import HeatmapTab
 from .legend import CanvasLegend, main_window_of
-from .run_tab import RunRequest, RunTab, progress_line
+from .run_request import RunRequest, progress_line
+from .run_tab import RunTab
 
 if TYPE_CHECKING:
     import napari
@@ -194,11 +195,16 @@ class MILPanel(QWidget):
         # the slide may have been removed in the very moment in which the run ended
         above = layers.index(self._job_layer) + 1 if self._job_layer in layers else len(layers)
         made = (result.slide.quickhash, result.slide.mpp)
-        if not any("tissue_of" in layer.metadata.get(KEY, {}) and made_from(layer) == made for layer in layers):
+        old = [one for one in layers if "tissue_of" in one.metadata.get(KEY, {}) and made_from(one) == made]
+        key = outline[1]["metadata"][KEY]["tissue_key"]
+        for layer in old:
+            if layer.metadata[KEY].get("tissue_key") != key:  # of another mask
+                layers.remove(layer)
+        if not any(layer in layers for layer in old):
             layers.insert(above, Layer.create(*outline))
-        layer: Layer = Layer.create(*overlay_layer_data(result.map))
-        layers.insert(above, layer)
-        return layer
+        shown: Layer = Layer.create(*overlay_layer_data(result.map))
+        layers.insert(above, shown)
+        return shown
 
     def _export_done(self, folder: Path) -> None:
         self._ended()
@@ -265,6 +271,8 @@ def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:
         encoder=request.encoder,
         device=request.device,
         slide_mpp=request.slide_mpp,
+        tissue=request.tissue,
+        within=request.within,
     )
     return result, tissue_layer_data(result.mask, result.slide)
 

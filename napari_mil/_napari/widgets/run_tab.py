@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,45 +21,20 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from ...errors import NapariMilError
-from ...features import models_folder
-from ...models import read_card
 from ...preferences import keep_scale, keep_true_colours, read_preferences
-from ..layers import follow_scale, made_from, mpp_of, rescale_slide, show_true_colours, slide_of
+from ..layers import mpp_of, show_true_colours, slide_of
+from ..rescale import change_scale
 from .choice_box import Choice, ChoiceBox
-from .choices import device_choices, encoder_choices, model_choices
+from .choices import encoder_choices, encoder_wanted, find_devices, model_choices
+from .run_request import RunRequest, progress_line
 from .slide_fields import ColourField, ScaleField
+from .tissue_fields import TissueFields
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
     from ...progress import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What the Run button asks for.
-
-    Parameters
-    ----------
-    layer : napari layer
-        The slide's layer.
-    slide_path : Path
-        The slide.
-    slide_mpp : (float, float) or None
-        Microns per level-0 pixel that the person gave; None takes the slide's own.
-    model, encoder : Path or str
-        What `iter_run` takes.
-    device : str
-        "auto", "cpu", "cuda" or "mps".
-    """
-
-    layer: Layer
-    slide_path: Path
-    slide_mpp: tuple[float, float] | None
-    model: Path
-    encoder: str
-    device: str
 
 
 class RunTab(QWidget):
@@ -94,13 +67,14 @@ class RunTab(QWidget):
         self._refresh_models()
         self.device.set_choices([Choice("Automatic", "auto", "Looking for a GPU…"), Choice("CPU", "cpu")])
         # PyTorch takes seconds to load: look for GPUs in the background, so that the panel opens at once.
-        self._looking = create_worker(_warm_up, _start_thread=True, _connect={"returned": self._devices_found})
+        self._looking = create_worker(find_devices, _start_thread=True, _connect={"returned": self._devices_found})
 
     def disconnect_viewer(self) -> None:
         """Stop following the viewer; the widget is going away."""
         for event in _list_events(self._viewer):
             event.disconnect(self.refresh_slides)
         self._viewer.layers.selection.events.active.disconnect(self._follow_active)
+        self.tissue.release()
 
     def request(self) -> RunRequest | None:
         """Return what is chosen, or None while something is missing."""
@@ -112,7 +86,8 @@ class RunTab(QWidget):
         if opened is None:
             return None
         own = layer.metadata["napari_mil"].get("mpp")
-        return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value)
+        tissue, within = self.tissue.wanted()
+        return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value, tissue, within)
 
     def add_model(self, path: Path) -> None:
         """Offer a model file and choose it.
@@ -179,6 +154,7 @@ class RunTab(QWidget):
         self.slide, self.model = ChoiceBox("Slide", self), ChoiceBox("Model", self)
         self.encoder, self.device = ChoiceBox("Encoder", self), ChoiceBox("Device", self)
         self.scale, self.colours = ScaleField(self), ColourField(self)
+        self.tissue = TissueFields(self._viewer, self)
         self.open_model = QToolButton(self)
         self.open_model.setText("…")
         self.open_model.setToolTip("Open a model file")
@@ -198,6 +174,7 @@ class RunTab(QWidget):
             ("&Slide", self.slide),
             ("Sc&ale", self.scale),
             ("C&olours", self.colours),
+            ("&Tissue", self.tissue),
             ("&Model", models),
             ("", self.card),
             ("&Encoder", self.encoder),
@@ -207,6 +184,7 @@ class RunTab(QWidget):
             self._form.addRow(label, field)
         self._form.labelForField(models).setBuddy(self.model)
         self._form.labelForField(self.scale).setBuddy(self.scale.change)
+        self._form.labelForField(self.tissue).setBuddy(self.tissue.choice)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 2)
         buttons.addWidget(self.cancel, 1)
@@ -220,6 +198,7 @@ class RunTab(QWidget):
         self.slide.currentIndexChanged.connect(self._slide_changed)
         self.scale.changed.connect(self._scale_entered)
         self.colours.toggled.connect(self._colours_switched)
+        self.tissue.said.connect(lambda line, error: self.say(line, error=error))
         self.model.currentIndexChanged.connect(self._model_changed)
         self.encoder.currentIndexChanged.connect(self._refresh_buttons)
         self.device.currentIndexChanged.connect(self._device_changed)
@@ -259,25 +238,16 @@ class RunTab(QWidget):
         layer = chosen.value if chosen is not None else None
         self.scale.show_layer(layer)
         self.colours.show_layer(layer, corrected=read_preferences().true_colours)
+        self.tissue.show_layer(layer)
         self._refresh_buttons()
 
     def _scale_entered(self, mpp: tuple[float, float] | None) -> None:
-        """Show the slide at another scale, take along what lies on it, and remember."""
+        """Show the slide at another scale and remember it."""
         chosen = self.slide.current
         slide = slide_of(chosen.value) if chosen is not None else None
         if chosen is None or slide is None:
             return
-        layer: Layer = chosen.value
-        before = mpp_of(layer)
-        rescale_slide(layer, mpp if mpp != slide.mpp else None)
-        after = mpp_of(layer)
-        if after is not None:
-            self._remove_made_at_another_scale(slide, after)
-        if len(self.slide.choices) == 1:
-            for other in self._viewer.layers:
-                if other is not layer:
-                    follow_scale(other, before, after)
-        self._viewer.reset_view()
+        after = change_scale(self._viewer, chosen.value, mpp)
         self.refresh_slides()
         self._keep(lambda: keep_scale(slide.quickhash, after if after != slide.stated_mpp else None))
 
@@ -293,13 +263,6 @@ class RunTab(QWidget):
         except NapariMilError as err:
             self.say(str(err), error=True)
 
-    def _remove_made_at_another_scale(self, slide: Any, mpp: tuple[float, float]) -> None:
-        """Take away maps and outlines that would now lie in the wrong place; the next Run makes them anew."""
-        for layer in list(self._viewer.layers):
-            made = made_from(layer)
-            if made is not None and made[0] == slide.quickhash and made[1] != mpp:
-                self._viewer.layers.remove(layer)
-
     def _follow_active(self, *_: Any) -> None:
         active = self._viewer.layers.selection.active
         if not self._running and slide_of(active) is not None:
@@ -314,7 +277,7 @@ class RunTab(QWidget):
         if self.model.current is None:
             return "No model can be used. Open a model file with the … button."
         if self.encoder.current is None:
-            return _encoder_wanted(self.model.current.value)
+            return encoder_wanted(self.model.current.value)
         return ""
 
     def _refresh_buttons(self, *_: Any) -> None:
@@ -339,43 +302,6 @@ class RunTab(QWidget):
 def _list_events(viewer: napari.Viewer) -> tuple[Any, ...]:
     events = viewer.layers.events
     return events.inserted, events.removed, events.renamed
-
-
-def _warm_up() -> list[Choice]:
-    """Look for GPUs, and load what the first result needs, so that its arrival does not stop the window."""
-    importlib.import_module("pandas")  # napari's Shapes layer loads it at first use
-
-    return device_choices()
-
-
-def _encoder_wanted(model: Path) -> str:
-    name = read_card(model).encoder or "that this model was trained with"
-    return f"This model needs the encoder {name}. Put its file into {models_folder()}."
-
-
-def progress_line(step: Progress) -> str:
-    """Say in one line where a run stands: stage, how far, how fast, how long still.
-
-    Parameters
-    ----------
-    step : Progress
-        From the run.
-
-    Returns
-    -------
-    str
-        For the panel.
-    """
-    parts = [step.stage]
-    if step.total:
-        parts.append(f"{step.done:,} of {step.total:,}")
-    if step.rate > 0:
-        parts.append(f"{step.rate:,.0f} {step.unit}/s")
-    left = step.seconds_left
-    if left is not None:
-        parts.append(f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left")
-    line = ", ".join(parts)
-    return f"{line}. {step.message}" if step.message else line
 
 
 def _quiet_label(parent: QWidget) -> QLabel:
