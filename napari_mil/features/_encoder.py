@@ -70,8 +70,26 @@ class Encoder:
         (B, D) float32
             Features, on the same device.
         """
-        if not self._plain:
-            batch = (batch - self._mean) / self._std
+        return self._run(batch if self._plain else (batch - self._mean) / self._std)
+
+    def encode_bytes(self, pixels: Tensor) -> Tensor:
+        """Encode patches as they are read, with less memory moved than by way of `__call__`.
+
+        Parameters
+        ----------
+        pixels : (B, T, T, 3) uint8
+            RGB, on the encoder's device.
+
+        Returns
+        -------
+        (B, D) float32
+            Features, on the same device.
+        """
+        form = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+        batch = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=form).div_(255)
+        return self._run(batch if self._plain else batch.sub_(self._mean).div_(self._std))
+
+    def _run(self, batch: Tensor) -> Tensor:
         output: Tensor = self._module(batch)
         return output.float()
 

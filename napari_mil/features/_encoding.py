@@ -146,10 +146,8 @@ class _BatchEncoder:
         pixels = torch.from_numpy(patches)
         if self._cuda:
             pixels = pixels.pin_memory()
-        form = torch.channels_last if self._cuda else torch.contiguous_format
         with torch.inference_mode(), torch.autocast("cuda", self._half, enabled=self._autocast):
-            batch = pixels.to(self._encoder.device, non_blocking=self._cuda).permute(0, 3, 1, 2)
-            features = self._encoder(batch.to(torch.float32, memory_format=form).div_(255)).cpu()
+            features = self._encoder.encode_bytes(pixels.to(self._encoder.device, non_blocking=self._cuda)).cpu()
         if tuple(features.shape) != (len(patches), self._encoder.info.dim):
             raise EncoderError(
                 f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for {len(patches)} patches. "
