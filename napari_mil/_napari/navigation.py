@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SlideError
+from ..progress import Progress
 from .layers import made_from, mpp_of, slide_of
 from .magnification import zoom_for
+from .reader import ONLY_SLIDES
 from .viewers import camera
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
+    from ..progress import Steps
     from ..slides import Slide
 
 _View = tuple[tuple[float, ...], float]
@@ -126,32 +130,64 @@ def magnify(viewer: napari.Viewer, magnification: float) -> bool:
     return True
 
 
-def neighbour(path: Path, step: int) -> Slide | None:
-    """Open the next slide in a folder, passing over what is none.
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What lies beside a slide in its folder.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The present slide.
+    slide : Slide or None
+        Open; None where there is no other in that direction.
+    passed_over : tuple of (str, str)
+        Names of the slides on the way that cannot be opened, and why.
+    """
+
+    slide: Slide | None
+    passed_over: tuple[tuple[str, str], ...]
+
+
+def find_neighbour(slide: Slide, step: int) -> Steps[Neighbour]:
+    """Open the next slide in a folder; for a thread, since a drive may take long to answer, or never do.
+
+    Parameters
+    ----------
+    slide : Slide
+        The present one.
     step : int
         1 for the next in natural order ("slide 9" before "slide 10"), -1 for the one before.
 
+    Yields
+    ------
+    Progress
+        Before each file that is looked at.
+
     Returns
     -------
-    Slide or None
-        Open; None where the folder has no other in that direction.
+    Neighbour
+        The slide, and what was passed over on the way to it.
 
     Raises
     ------
     SlideError
-        If the folder can no longer be listed, or the slide found is damaged.
+        If the folder can no longer be listed.
     """
     from ..slides import can_open, open_slide
 
-    for candidate in _beside(path, step):
-        if can_open(candidate):
-            return open_slide(candidate)
-    return None
+    passed_over: list[tuple[str, str]] = []
+    for candidate in _beside(slide.path, step):
+        yield Progress(f"Looking at {candidate.name}")
+        if not can_open(candidate) and candidate.suffix.lower() not in ONLY_SLIDES:
+            continue
+        try:
+            found = open_slide(candidate)
+            same = found.quickhash == slide.quickhash
+        except (SlideError, OSError) as error:
+            passed_over.append((candidate.name, str(error)))
+            continue
+        if not (same and found.vendor == "dicom"):  # one slide of many files; a copy of another kind is its own
+            return Neighbour(found, tuple(passed_over))
+        found.close()
+    return Neighbour(None, tuple(passed_over))
 
 
 def _beside(path: Path, step: int) -> Iterator[Path]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_ONLY_SLIDES = frozenset({".svs", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif"})
+ONLY_SLIDES = frozenset({".svs", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif"})
+"""Endings that nothing but slides have: a file that has one and cannot be opened is damaged."""
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -37,7 +38,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     if all(can_open(p) for p in paths):
         return read_slides
     # Endings that only slides have: nobody else can read these, so say what is wrong instead of "no reader".
-    if all(Path(p).is_file() and Path(p).suffix.lower() in _ONLY_SLIDES for p in paths):
+    if all(Path(p).is_file() and Path(p).suffix.lower() in ONLY_SLIDES for p in paths):
         return read_slides
     return None
 

@@ -7,19 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QLabel
 
-from ..errors import SlideError
 from .keys import FIT_KEY, NEXT_KEY, PREVIOUS_KEY, ZOOM_KEYS, bind_keys
 from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
 from .magnification import PRESETS, view_words
-from .navigation import SlideSwitch, belongings, front_slide, magnify, neighbour, slide_layers
+from .navigation import Neighbour, SlideSwitch, belongings, find_neighbour, front_slide, magnify, slide_layers
 from .streaming import Stream, stream_of
 from .viewers import camera
 from .widgets.overview import Overview
 from .widgets.slide_details import SlideDetails
+from .worker import Job, JobSlot
 
 if TYPE_CHECKING:
     import napari
@@ -48,6 +48,7 @@ class Session(QObject):
         self._told: Any = None
         self._streams: dict[int, Stream] = {}
         self._switch = SlideSwitch(viewer)
+        self._stepping = JobSlot()
         self.overview = Overview()
         self.details: SlideDetails | None = None
         viewer.window.add_dock_widget(self.overview, name=OVERVIEW, area="left")
@@ -62,8 +63,9 @@ class Session(QObject):
         self._connect(viewer)
         for layer in viewer.layers:
             self._start(layer)
-        # a function of the streams alone: by then there is no session any more
+        # functions of the streams and the job alone: by then there is no session any more
         window.destroyed.connect(partial(_stop, self._streams))
+        window.destroyed.connect(self._stepping.abandon)
 
     @property
     def _viewer(self) -> napari.Viewer:
@@ -96,21 +98,34 @@ class Session(QObject):
         bind_keys(viewer, actions)
 
     def step(self, step: int) -> None:
-        """Open the next slide in the folder (1) or the one before (-1).
+        """Open the next slide in the folder (1) or the one before (-1), found and opened in a thread.
 
-        The present one goes once the other is open; with maps or outlines made from it, it stays in the list.
+        The present one goes once the other is open; with maps or outlines made from it, it stays in the list. Asked
+        again meanwhile, the session forgets what it was asked before.
         """
         old = front_slide(self._viewer)
         slide = slide_of(old)
         if old is None or slide is None:
             return
-        try:
-            found = neighbour(slide.path, step)
-        except SlideError as error:
-            show_error(str(error))
-            return
+        self._stepping.abandon()
+        self._stepping.job = Job(
+            find_neighbour(slide, step),
+            "Next slide" if step > 0 else "Previous slide",
+            on_progress=lambda _: None,
+            on_done=partial(self._replace, old, step),
+            on_failed=lambda error: show_error(str(error)),
+            on_cancelled=lambda: None,
+        )
+
+    def _replace(self, old: Layer, step: int, beside: Neighbour) -> None:
+        """Show the slide that was found in place of the one before."""
+        if beside.passed_over:
+            names = ", ".join(name for name, _ in beside.passed_over)
+            show_warning(f"Passed over, since it cannot be opened: {names}. {beside.passed_over[0][1]}")
+        found = beside.slide
         if found is None:
-            show_info(f"There is no slide {'after' if step > 0 else 'before'} {slide.name} in its folder.")
+            name = slide_of(old).name  # type: ignore[union-attr]
+            show_info(f"There is no slide {'after' if step > 0 else 'before'} {name} in its folder.")
             return
         known = [layer for layer in slide_layers(self._viewer) if slide_of(layer).path == found.path]  # type: ignore[union-attr]
         if known:
@@ -120,7 +135,7 @@ class Session(QObject):
             from napari.layers import Layer
 
             self._viewer.add_layer(Layer.create(*slide_layer_data(found)))
-        if not belongings(self._viewer, old):
+        if old in self._viewer.layers and not belongings(self._viewer, old):
             self._viewer.layers.remove(old)
 
     def show_details(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from napari_mil._napari import worker
 from napari_mil._napari.keys import KEYS, ZOOM_KEYS
 from napari_mil._napari.layers import mpp_of, rescale_slide, slide_of
 from napari_mil._napari.magnification import PRESETS, magnification_at, view_words, zoom_for
@@ -152,19 +155,87 @@ def test_one_slide_at_a_time_each_with_its_own_view(opened, folder):
     assert second.visible
 
 
-def test_next_and_previous_pass_over_what_is_no_slide(opened, folder, monkeypatch):
+@pytest.fixture
+def stepped(qtbot):
+    """Return a function that goes to a neighbour as a key does, and waits until it is there."""
+
+    def step(session: Session, by: int) -> None:
+        session.step(by)
+        job = session._stepping.job
+        qtbot.waitUntil(lambda: job not in worker._running, timeout=20_000)
+
+    return step
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
     said: list[str] = []
-    monkeypatch.setattr("napari_mil._napari.session.show_info", said.append)
+    for kind in ("show_info", "show_warning", "show_error"):
+        monkeypatch.setattr(f"napari_mil._napari.session.{kind}", said.append)
+    return said
+
+
+def names(viewer) -> list[str]:
+    return [slide_of(layer).name for layer in viewer.layers if slide_of(layer)]
+
+
+def test_next_and_previous_pass_over_what_is_no_slide(opened, folder, stepped, said):
     viewer, session = opened(folder / "slide 2.tif")
-    session.step(1)
-    assert [slide_of(layer).name for layer in viewer.layers] == ["slide 10"]
-    session.step(1)
+    stepped(session, 1)
+    assert names(viewer) == ["slide 10"]
+    assert said == []
+    stepped(session, 1)
     assert said == ["There is no slide after slide 10 in its folder."]
-    session.step(-1)
-    assert [slide_of(layer).name for layer in viewer.layers] == ["slide 2"]
+    stepped(session, -1)
+    assert names(viewer) == ["slide 2"]
 
 
-def test_a_slide_with_a_map_is_put_aside_not_closed(opened, folder):
+def test_next_passes_over_damaged_slides_and_names_them(opened, folder, stepped, said, shared_data):
+    raw = (shared_data / "slides" / "cmu-1-small-region.svs").read_bytes()
+    (folder / "slide 5.svs").write_bytes(raw[: len(raw) // 3])
+    (folder / "slide 6.svs").write_bytes(b"")
+    viewer, session = opened(folder / "slide 2.tif")
+    stepped(session, 1)
+    assert names(viewer) == ["slide 10"]
+    assert len(said) == 1
+    assert said[0].startswith("Passed over, since it cannot be opened: slide 5.svs, slide 6.svs. ")
+    assert "slide 5.svs is named like a slide but is damaged" in said[0]
+
+
+def test_the_other_files_of_a_dicom_slide_are_not_its_neighbours(opened, tmp_path, stepped, said, shared_data):
+    for file in (shared_data / "slides" / "cmu-1-dicom").glob("*.dcm"):
+        shutil.copy(file, tmp_path / file.name)
+    shutil.copy(shared_data / "slides" / "cmu-1-small-region.svs", tmp_path / "z.svs")
+    viewer, session = opened(tmp_path / "level-0-frames-0-30.dcm")
+    stepped(session, 1)
+    assert names(viewer) == ["z"]
+    stepped(session, -1)
+    assert slide_of(viewer.layers[0]).vendor == "dicom"
+    stepped(session, -1)
+    assert said == [f"There is no slide before {names(viewer)[0]} in its folder."]
+
+
+def test_a_drive_that_does_not_answer_holds_up_nothing(opened, folder, said, monkeypatch, qtbot):
+    from napari_mil import slides
+
+    viewer, session = opened(folder / "slide 2.tif")
+    gate, real, asked = threading.Event(), slides.open_slide, threading.Event()
+    monkeypatch.setattr(slides, "open_slide", lambda *args: (asked.set(), gate.wait(30), real(*args))[2])
+    session.step(1)
+    hung = session._stepping.job
+    qtbot.waitUntil(asked.is_set, timeout=10_000)
+    assert names(viewer) == ["slide 2"]
+    session._magnify(20.0)  # the window works on
+    assert camera(viewer).zoom == pytest.approx(2.0)
+    session.step(1)  # asked again, only this one counts
+    gate.set()
+    again = session._stepping.job
+    qtbot.waitUntil(lambda: not {hung, again} & worker._running, timeout=20_000)
+    assert names(viewer) == ["slide 10"]
+    assert said == []
+
+
+def test_a_slide_with_a_map_is_put_aside_not_closed(opened, folder, stepped):
     from napari.layers import Image as ImageLayer
 
     from napari_mil._napari.layers import KEY
@@ -174,10 +245,10 @@ def test_a_slide_with_a_map_is_put_aside_not_closed(opened, folder):
     outline = ImageLayer(np.zeros((5, 5)), metadata={KEY: {"tissue_of": slide.quickhash, "mpp": slide.mpp}})
     viewer.add_layer(outline)
     viewer.layers.selection.active = viewer.layers[0]
-    session.step(1)
+    stepped(session, 1)
     assert outline in viewer.layers
     assert not outline.visible
-    assert [slide_of(one).name for one in viewer.layers if slide_of(one)] == ["slide 2", "slide 10"]
+    assert names(viewer) == ["slide 2", "slide 10"]
     session.overview.chosen.emit(viewer.layers[0])
     assert outline.visible
 
