@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POLL_MS = 150
-_HEIGHT_PX = 108  # with napari's own docks above it, all of the column is seen on a screen of 768 lines
+# with napari's own docks above it, all of the column is seen on a screen of 768 lines; a layer to paint in, such as a
+# tissue mask, has taller controls
+_HEIGHT_PX, _LEAST_PX = 108, 76
 _ACCENT = QColor(0, 122, 204)
 
 
@@ -38,8 +40,9 @@ class Thumbnail(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setFixedHeight(_HEIGHT_PX)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMinimumHeight(_LEAST_PX)
+        self.setMaximumHeight(_HEIGHT_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("Click or drag to move the view.")
         self._image: QImage | None = None
