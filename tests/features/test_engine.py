@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -320,6 +322,25 @@ def test_killed_process_is_resumed(slide_path: Path, interrupted: SimpleNamespac
     assert done <= first.done < len(features)
     np.testing.assert_array_equal(features.values, interrupted.whole.values)
     assert [p.name for p in interrupted.out.parent.iterdir()] == ["f.h5"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked")
+@pytest.mark.parametrize("seed", [1])
+def test_killed_twenty_times_it_loses_nothing(slide_path: Path, interrupted: SimpleNamespace, seed: int) -> None:
+    script = Path(__file__).with_name("killed_often.py")
+    command = [*interrupted.command[:1], str(script), *interrupted.command[2:], str(seed)]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert told["half_written"] == 0
+    assert told["grown"] == sorted(told["grown"]), "nothing that was safe is lost again"
+    assert len(set(told["grown"])) > 3, "the kills fell into the work"
+    with open_slide(slide_path) as slide:
+        features = extract(
+            slide, interrupted.whole.grid, interrupted.encoder, device="cpu", out=interrupted.out, batch_size=4
+        )
+        alone = extract(slide, interrupted.whole.grid, interrupted.encoder, device="cpu", batch_size=4)
+    assert features.values.tobytes() == alone.values.tobytes()
+    assert [p.name for p in interrupted.out.parent.iterdir()] == ["f.h5"]
+    assert read_features(interrupted.out).values.tobytes() == alone.values.tobytes()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
