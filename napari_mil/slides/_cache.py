@@ -28,10 +28,16 @@ class TileCache:
     ----------
     max_bytes : int
         Most bytes held at any time; a tile larger than this is not kept at all.
+
+    Attributes
+    ----------
+    cleared : int
+        How often `clear` has been called.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.cleared = 0
         self._bytes = 0
         self._lock = threading.Lock()
         self._tiles: OrderedDict[Key, NDArray[np.uint8]] = OrderedDict()
@@ -52,11 +58,23 @@ class TileCache:
                 self._tiles.move_to_end(key)
             return tile
 
-    def put(self, key: Key, tile: NDArray[np.uint8]) -> None:
-        """Keep a tile, dropping those unused for longest to make room."""
+    def put(self, key: Key, tile: NDArray[np.uint8], since: int | None = None) -> None:
+        """Keep a tile, dropping those unused for longest to make room.
+
+        Parameters
+        ----------
+        key : Key
+            Which.
+        tile : uint8 array
+            Its pixels.
+        since : int, optional
+            `cleared` as it was when making the tile began: one that was asked for before all were dropped is not kept.
+        """
         if tile.nbytes > self.max_bytes:
             return
         with self._lock:
+            if since is not None and since != self.cleared:
+                return
             old = self._tiles.pop(key, None)
             self._bytes -= 0 if old is None else old.nbytes
             while self._bytes + tile.nbytes > self.max_bytes:
@@ -69,3 +87,4 @@ class TileCache:
         with self._lock:
             self._tiles.clear()
             self._bytes = 0
+            self.cleared += 1

@@ -38,6 +38,10 @@ _FEW_TILES = 4
 """So many computed tiles are not worth threads of their own: what they are computed from is read by threads."""
 
 
+class _RestedError(Exception):
+    """The slide was put to rest while a tile was being made for a window."""
+
+
 class PyramidLevel:
     """One level as an array: slicing reads the tiles it touches, and no others.
 
@@ -238,20 +242,28 @@ class PyramidLevel:
         return self._resized(row, col, height, width, out_shape)[0]
 
     def _resized(
-        self, row: float, col: float, height: float, width: float, out_shape: tuple[int, int]
+        self,
+        row: float,
+        col: float,
+        height: float,
+        width: float,
+        out_shape: tuple[int, int],
+        since: int | None = None,
     ) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
         """Do as `resized`, and say which of the tiles that were used show stripes."""
         top, bottom = cover(row, height, out_shape[0])
         left, right = cover(col, width, out_shape[1])
-        block, flawed = self._gather(top, left, bottom - top, right - left)
+        block, flawed = self._gather(top, left, bottom - top, right - left, since)
         return resize_area(block, row - top, col - left, height, width, out_shape), flawed
 
-    def _gather(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
+    def _gather(
+        self, row: int, col: int, height: int, width: int, since: int | None = None
+    ) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
         """Do as `read`, and say which of the tiles show stripes."""
         places = self._places(row, col, height, width)
         out = np.empty((height, width, 3), np.uint8)
         flawed = []
-        for place, (tile, striped) in zip(places, self._tiles(places), strict=True):
+        for place, (tile, striped) in zip(places, self._tiles(places, since), strict=True):
             self._paste(out, row, col, place, tile)
             if striped:
                 flawed.append(place)
@@ -285,7 +297,7 @@ class PyramidLevel:
         c0, c1 = max(col, left), min(col + width, left + tile.shape[1])
         out[r0 - row : r1 - row, c0 - col : c1 - col] = tile[r0 - top : r1 - top, c0 - left : c1 - left]
 
-    def _tiles(self, places: list[Place]) -> Iterator[Tile]:
+    def _tiles(self, places: list[Place], since: int | None) -> Iterator[Tile]:
         """Yield tiles in order, making those not at hand side by side."""
         missing = [place for place in places if self._ready(place) is None]
         few = 2 if self._stored is not None else _FEW_TILES
@@ -293,25 +305,40 @@ class PyramidLevel:
         if len(missing) < few or loader.inside:
             for place in places:
                 loader.give_way()  # an overview takes long: the view is what somebody looks at
-                yield self._tile(place)
+                yield self._tile(place, since)
             return
-        asked = loader.ask(object(), [self._task(place) for place in missing], patient=True)
-        made = dict(zip(missing, asked, strict=True))
+        tasks = [((self._faults, self._index, *place), partial(self._tile, place)) for place in missing]
+        made = dict(zip(missing, loader.ask(object(), tasks, patient=True), strict=True))
         for place in places:
             future = made.pop(place, None)
-            yield self._tile(place) if future is None else future.result()  # type: ignore[misc]
+            try:
+                yield self._tile(place) if future is None else future.result()  # type: ignore[misc]
+            except _RestedError:  # it was being made for a window already, which has gone
+                yield self._tile(place)
 
     def _task(self, place: Place) -> tuple[Hashable, Any]:
-        return (self._faults, self._index, *place), partial(self._tile, place)
+        """Return what makes a tile for a window."""
+        return (self._faults, self._index, *place), partial(self._tile_for_window, place, self._slide.rests)
 
-    def _tile(self, place: Place) -> Tile:
+    def _tile_for_window(self, place: Place, since: int) -> Tile:
+        try:
+            return self._tile(place, since)
+        finally:
+            if self._slide.rests != since:
+                self._slide.rest_file()  # which this may have opened again
+
+    def _tile(self, place: Place, since: int | None = None) -> Tile:
+        """Return a tile, made if need be: no further, if ``since`` is given, than until the slide is put to rest."""
         ready = self._ready(place)
         if ready is not None:
             return ready
         key = (self._index, *place)
         height, width = self._size(place)
+        cleared = self._cache.cleared  # before looking whether it is still wanted: so nothing slips in between
+        if since is not None and self._slide.rests != since:
+            raise _RestedError
         try:
-            tile, flawed = self._renewed(place) or self._compute(place, height, width)
+            tile, flawed = self._renewed(place) or self._compute(place, height, width, since)
         except SlideError as error:
             if self._slide.closed:
                 raise
@@ -320,7 +347,7 @@ class PyramidLevel:
             return hatched(height, width), True
         self._faults.forgive(key)
         self._faults.stripe(key, flawed)
-        self._cache.put(key, tile)
+        self._cache.put(key, tile, cleared)
         return tile, bool(flawed)
 
     def _renewed(self, place: Place) -> tuple[NDArray[np.uint8], tuple[Place, ...]] | None:
@@ -344,7 +371,9 @@ class PyramidLevel:
         (tile_h, tile_w), (rows, cols, _) = self._tile_px, self.shape
         return min(tile_h, rows - place[0] * tile_h), min(tile_w, cols - place[1] * tile_w)
 
-    def _compute(self, place: Place, height: int, width: int) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
+    def _compute(
+        self, place: Place, height: int, width: int, since: int | None
+    ) -> tuple[NDArray[np.uint8], tuple[Place, ...]]:
         """Make a tile; say which of those that it is computed from show stripes."""
         row, col = place[0] * self._tile_px[0], place[1] * self._tile_px[1]
         if self._stored is not None:
@@ -353,7 +382,8 @@ class PyramidLevel:
         # the true ratio, not 2: an odd size would otherwise drift by up to a pixel towards the far edge
         above: PyramidLevel = self._above  # type: ignore[assignment]
         ratio_r, ratio_c = (a / b for a, b in zip(above.shape[:2], self.shape[:2], strict=True))
-        return above._resized(row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c, (height, width))
+        window = row * ratio_r, col * ratio_c, height * ratio_r, width * ratio_c
+        return above._resized(*window, (height, width), since)
 
     def _stand_in(self, place: Place) -> NDArray[np.uint8]:
         """Return a tile enlarged from the finest coarser level at hand; one that is made anew, as it was."""

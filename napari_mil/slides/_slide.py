@@ -123,6 +123,7 @@ class Slide:
         self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         self._levels_lock = threading.Lock()
         self._levels: dict[bool, list[PyramidLevel]] = {}
+        self._rests = 0
 
     def __repr__(self) -> str:
         scale = "scale unknown" if self.mpp is None else f"{self.mpp[0]:.4g} x {self.mpp[1]:.4g} um/px"
@@ -183,6 +184,11 @@ class Slide:
         """Whether `close` has been called."""
         return self._source.closed
 
+    @property
+    def rests(self) -> int:
+        """How often the slide has been put to rest: what was begun for a window before that is wanted no more."""
+        return self._rests
+
     @cached_property
     def quickhash(self) -> str:
         """What identifies the content; see `SlideRef`."""
@@ -195,13 +201,19 @@ class Slide:
 
     def close(self) -> None:
         """Release the file and the cached tiles; harmless when repeated."""
+        self._rests += 1
         self._source.close()
         self._drop_tiles()
 
     def rest(self) -> None:
         """Release the file and the cached tiles until the slide is read again."""
+        self._rests += 1
         self._source.rest()
         self._drop_tiles()
+
+    def rest_file(self) -> None:
+        """Release the file alone until the slide is read again."""
+        self._source.rest()
 
     def _drop_tiles(self) -> None:
         with self._levels_lock:

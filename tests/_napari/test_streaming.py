@@ -140,6 +140,31 @@ def test_removing_the_layer_releases_file_and_memory_and_undoing_brings_them_bac
     assert displayed(layer)[0].std() > 5
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files through /proc")
+def test_removing_the_layer_while_tiles_come_releases_them_too(shown, fiducial, qtbot, monkeypatch):
+    viewer, layer = shown(fiducial)
+    stream = stream_of(layer)
+    qtbot.waitUntil(lambda: not stream.waiting, timeout=20_000)
+    gate, real, reading = threading.Event(), Slide.read, []
+
+    def read(self, *args):
+        reading.append(args)
+        gate.wait(30)
+        return real(self, *args)
+
+    monkeypatch.setattr(Slide, "read", read)
+    camera(viewer).center = (0, 3000 * 0.25, 4500 * 0.25)
+    camera(viewer).zoom = 4.0
+    qtbot.waitUntil(lambda: bool(reading), timeout=20_000)
+    asked = stream._futures
+    viewer.layers.remove(layer)
+    qtbot.wait(300)  # until the overview beside the canvas knows, too
+    gate.set()
+    qtbot.waitUntil(lambda: all(future.done() for future in asked), timeout=20_000)
+    qtbot.waitUntil(lambda: open_files(fiducial) == 0, timeout=5000)
+    assert cached_bytes(stream.slide) == 0
+
+
 def test_a_thousand_pans_keep_within_the_cache(shown, fiducial, qtbot):
     viewer, layer = shown(fiducial)
     stream = stream_of(layer)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_mil.errors import SlideError
-from napari_mil.slides import Slide, open_slide
+from napari_mil.slides import Slide, open_slide, resize_area
 from napari_mil.slides._faults import RETRY_S, Faults
 from napari_mil.slides._levels import _plan, cached_tile
 from napari_mil.slides._loader import TileLoader
@@ -285,3 +285,63 @@ def test_stripes_do_not_outlive_the_fault_in_computed_levels(broken_tile_slide, 
         assert np.array_equal(slide.thumbnail(300)[0], thumbnail)
         assert len(levels[0].faults) == 0
         assert not any(levels[0].faults._striped)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_what_is_being_made_for_a_window_does_not_outlive_the_slides_rest(
+    noise_slide, noise_levels, monkeypatch, direct
+):
+    """Neither tiles nor an open file are left, and what computes an overview stops between two tiles."""
+    if not direct:
+        monkeypatch.setattr("napari_mil.slides._tiff_open._DIRECT_VENDORS", frozenset())
+    loader = TileLoader(2)
+    monkeypatch.setattr("napari_mil.slides._pyramid.tile_loader", lambda: loader)
+    real, reads, gate = Slide.read, [], threading.Event()
+
+    def read(self: Slide, *args: int) -> np.ndarray:
+        reads.append(args)
+        gate.wait(20)
+        return real(self, *args)
+
+    monkeypatch.setattr(Slide, "read", read)
+    with open_slide(noise_slide) as slide:
+        levels = slide.levels()
+        _, overview = levels[-1].glimpse(0, 0, *levels[-1].shape[:2], wait_s=0.0, group="overview")
+        _, view = levels[0].glimpse(0, 0, 512, 512, wait_s=0.0)
+        while len(reads) < 2:
+            threading.Event().wait(0.01)
+        slide.rest()
+        gate.set()
+        wait(overview + view, 20)
+        assert len(reads) == 2
+        assert sum(level._cache.nbytes for level in levels) == 0
+        inner = slide._source
+        assert (inner._bytes._descriptor is None) if direct else (inner._pool._idle == [])
+        # whoever asks again gets all
+        assert np.array_equal(levels[0][:], noise_levels[0])
+        _, overview = levels[-1].glimpse(0, 0, *levels[-1].shape[:2], wait_s=20, group="overview")
+        assert overview == []
+        assert sum(level._cache.nbytes for level in levels) > 0
+
+
+def test_whoever_waits_for_pixels_gets_them_though_the_window_has_gone(noise_slide, noise_levels, monkeypatch):
+    """The tile was being computed for a window when another asked for it, too."""
+    real, began, gate = Slide.read, threading.Event(), threading.Event()
+
+    def read(self: Slide, *args: int) -> np.ndarray:
+        began.set()
+        gate.wait(20)
+        return real(self, *args)
+
+    with open_slide(noise_slide) as slide, ThreadPoolExecutor(1) as thread:
+        levels = slide.levels()
+        truth = resize_area(noise_levels[0], 0, 0, 1301, 2699, levels[1].shape[:2])
+        monkeypatch.setattr(Slide, "read", read)
+        _, view = levels[1].glimpse(0, 0, *levels[1].shape[:2], wait_s=0.0)
+        began.wait(20)
+        exact = thread.submit(lambda: levels[1][:])
+        threading.Event().wait(0.3)
+        slide.rest()
+        gate.set()
+        wait(view, 20)
+        assert np.array_equal(exact.result(20), truth)
