@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..maps import AttentionMap
     from ..progress import Steps
     from ..slides import SlideRef
+    from .session import Session
 
 PANEL = "Where did the model look?"
 
@@ -165,6 +166,29 @@ def open_panel() -> None:
     viewer = napari.current_viewer()
     if viewer is not None:
         show_panel(viewer)
+
+
+def show_overview() -> None:
+    """Show the overview of the slide in front, also where its dock was closed (menu entry)."""
+    session = _session()
+    if session is not None:
+        session.show_overview()
+
+
+def show_details() -> None:
+    """Show what is known of the slide in front (menu entry)."""
+    session = _session()
+    if session is not None:
+        session.show_details()
+
+
+def _session() -> Session | None:
+    import napari
+
+    from .session import attach
+
+    viewer = napari.current_viewer()
+    return None if viewer is None else attach(viewer)
 
 
 def outline_tissue() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QDockWidget, QLabel
 
 from .keys import FIT_KEY, NEXT_KEY, PREVIOUS_KEY, ZOOM_KEYS, bind_keys
 from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
@@ -24,7 +24,7 @@ from .worker import Job, JobSlot
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
-    from qtpy.QtWidgets import QMainWindow
+    from qtpy.QtWidgets import QMainWindow, QWidget
 
 OVERVIEW = "Overview"
 DETAILS = "Slide details"
@@ -51,7 +51,7 @@ class Session(QObject):
         self._stepping = JobSlot()
         self.overview = Overview()
         self.details: SlideDetails | None = None
-        viewer.window.add_dock_widget(self.overview, name=OVERVIEW, area="left")
+        self._dock(self.overview, OVERVIEW, "left")
         self.where = QLabel(window)
         self.where.setContentsMargins(8, 0, 8, 0)
         window.statusBar().addPermanentWidget(self.where)
@@ -138,16 +138,30 @@ class Session(QObject):
         if old in self._viewer.layers and not belongings(self._viewer, old):
             self._viewer.layers.remove(old)
 
+    def show_overview(self) -> None:
+        """Show the overview, also when its dock was hidden or closed."""
+        self._dock(self.overview, OVERVIEW, "left").show()
+
     def show_details(self) -> None:
         """Show all that is known of the slide in front, beside the window."""
         self._told = None
         if self.details is None:
             self.details = SlideDetails()
-            dock = self._viewer.window.add_dock_widget(self.details, name=DETAILS, area="right")
+        fresh = not _docked(self.details)
+        dock = self._dock(self.details, DETAILS, "right")
+        if fresh:
             dock.setFloating(True)
             dock.resize(560, 600)
-        self.details.parent().show()
+        dock.show()
         self._tell()
+
+    def _dock(self, widget: QWidget, name: str, area: str) -> QDockWidget:
+        """Return a widget's dock; closing one by its cross, napari destroys it and lets the widget go."""
+        if not _docked(widget):
+            self._viewer.window.add_dock_widget(widget, name=name, area=area)
+            widget.show()
+        dock: QDockWidget = widget.parent()
+        return dock
 
     def _bring_forward(self, layer: Layer) -> None:
         """Show a slide; those put aside for it hold neither file nor memory until they are shown again."""
@@ -168,6 +182,7 @@ class Session(QObject):
             stream.start(layer)
             layer.events.data.connect(self._data_changed)
         if slide_of(layer) is not None:
+            self._dock(self.overview, OVERVIEW, "left")
             for event in (layer.events.visible, layer.events.name, layer.events.scale):
                 event.connect(self._later)
             self._bring_forward(layer)
@@ -256,18 +271,28 @@ class Session(QObject):
             show_info("Magnification needs the slide's scale, which its file does not state. Set it in the Run tab.")
 
 
-def attach(viewer: napari.Viewer) -> None:
+def attach(viewer: napari.Viewer) -> Session | None:
     """Attend to a viewer's slides, once however often called.
 
     Parameters
     ----------
     viewer : napari.Viewer
         A viewer with a window; one without needs no attention.
+
+    Returns
+    -------
+    Session or None
+        What attends to it; None without a window.
     """
     viewer = getattr(viewer, "__wrapped__", viewer)
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
-    if window is not None and window.findChild(Session) is None:
-        Session(viewer, window)
+    if window is None:
+        return None
+    return window.findChild(Session) or Session(viewer, window)
+
+
+def _docked(widget: QWidget) -> bool:
+    return isinstance(widget.parent(), QDockWidget)
 
 
 def _stop(streams: dict[int, Stream]) -> None:

@@ -320,3 +320,55 @@ def test_a_duplicated_slide_layer_shows_the_same_slide_by_itself(opened, folder,
     qtbot.waitUntil(lambda: not stream_of(first).waiting, timeout=10_000)
     shown = np.asarray(first._slice.image.view)
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 10
+
+
+def close_dock(widget) -> None:
+    """As the cross of its title bar does; napari destroys the dock when events are next handled."""
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QApplication
+
+    dock = widget.parent()
+    dock.title.close_button.click()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_docks_that_were_closed_come_back(opened, folder):
+    from napari_mil._napari import launch
+
+    viewer, session = opened(folder / "slide 2.tif")
+    close_dock(session.overview)
+    assert not session.overview.isVisible()
+    viewer.open(str(folder / "slide 10.tif"), plugin="napari-mil")
+    assert session.overview.isVisible()
+    close_dock(session.overview)
+    launch.show_overview()
+    assert session.overview.isVisible()
+    session.overview.parent().hide()
+    launch.show_overview()
+    assert session.overview.isVisible()
+
+    for _ in range(2):
+        session.overview.about.click()
+        assert session.details.isVisible()
+        assert session.details.parent().isFloating()
+        assert dict(session.details.visible_rows())["Name"] == "slide 10"
+        close_dock(session.details)
+        assert not session.details.isVisible()
+    launch.show_details()
+    assert session.details.isVisible()
+    assert viewer.window._qt_window.findChildren(Session) == [session]
+
+
+def test_the_menu_lists_what_brings_the_docks_back():
+    from importlib.resources import files
+
+    from npe2 import PluginManifest
+
+    from napari_mil._napari import launch
+
+    manifest = PluginManifest.from_file(files("napari_mil") / "napari.yaml")
+    listed = {item.command for item in manifest.contributions.menus["napari/layers/visualize"]}
+    for name in ("show_overview", "show_details"):
+        command = next(one for one in manifest.contributions.commands if one.id == f"napari-mil.{name}")
+        assert command.id in listed
+        assert command.python_name == f"{launch.__name__}:{name}"
