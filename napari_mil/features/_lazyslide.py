@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EncoderError
+from ..hub import hub_as_reachable, why_not
 from ..triton_guard import without_triton
 from ._encoder import Encoder, hash_tensors, probe_dimension
 from ._features import EncoderInfo
-from ._hub import hub_as_reachable, why_not
 from ._known import REMEDY, known_encoder
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..errors import EncoderError
+from ..hub import hub_as_reachable, why_not
 from ..triton_guard import without_triton
 from ._encoder import Encoder, hash_tensors, probe_dimension
 from ._features import EncoderInfo
 from ._folder import models_folder
-from ._hub import hub_as_reachable, why_not
 from ._known import REMEDY, TRUNCATED_RESNET
 
 _DEFAULT_MPP = 0.5

@@ -16,8 +16,8 @@ import torch
 from napari_mil.encoder_list import describe_encoders
 from napari_mil.errors import EncoderError
 from napari_mil.features import fitness, known_encoders, list_encoders, load_encoder
-from napari_mil.features._hub import hub_as_reachable
 from napari_mil.features._known import PATHOLOGY, hub_cache, known_encoder
+from napari_mil.hub import hub_as_reachable
 from napari_mil.triton_guard import without_triton
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
@@ -57,7 +57,7 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_models_folde
     def unknown(*_: object) -> None:
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr("napari_mil.features._hub.socket.getaddrinfo", unknown)
+    monkeypatch.setattr("napari_mil.hub.socket.getaddrinfo", unknown)
     return own_models_folder
 
 
