@@ -69,7 +69,7 @@ Mpp = Annotated[
 ]
 TissueFile = Annotated[
     Path | None,
-    typer.Option("--tissue", help="Outlines of the tissue (GeoJSON, ASAP XML) in place of finding it."),
+    typer.Option("--tissue", help="Outlines of the tissue (GeoJSON, ASAP XML), or grandqc or hest, to find it so."),
 ]
 WithinFile = Annotated[
     Path | None, typer.Option("--within", help="Annotations (GeoJSON, ASAP XML) to stay within, on tissue.")
@@ -164,6 +164,7 @@ def run(
     tissue: TissueFile = None,
     within: WithinFile = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many top patches to write.")] = 50,
+    isolated: Annotated[bool, typer.Option(help="Extract in a process of its own.")] = False,
     json_output: Json = False,
 ) -> None:
     """Run a model over a slide: features, attention map, picture, QuPath file and top patches."""
@@ -183,6 +184,7 @@ def run(
                 tissue=tissue,
                 within=within,
                 top_k=top_k,
+                isolated=isolated,
             )
         )
         console.result(*describe_run(result, out))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .annotations import Annotation, resolve_tissue, write_tissue
 from .errors import ModelError
 from .export import check_patch_folder
-from .features import choose_device, iter_extract, load_encoder, models_folder
+from .features import choose_device, iter_extract, iter_extract_isolated, load_encoder, models_folder
 from .maps import attention_map
 from .models import ModelCard, check_fit, load_model
 from .progress import Progress, Steps, finish
@@ -107,6 +107,7 @@ def iter_run(
     tissue: TissueMask | str | os.PathLike[str] | None = None,
     within: Sequence[Annotation] | str | os.PathLike[str] | None = None,
     top_k: int = 50,
+    isolated: bool = False,
 ) -> Steps[RunResult]:
     """Run a model over a slide, yielding Progress.
 
@@ -133,6 +134,9 @@ def iter_run(
         Outlines to stay within, or their file.
     top_k : int
         How many patches to write to ``patches/``.
+    isolated : bool
+        Whether to extract in a process of its own, which no failing driver takes this one down with and which gives
+        the GPU's memory back; the encoder must be one that `load_encoder` made.
 
     Yields
     ------
@@ -172,7 +176,8 @@ def iter_run(
             target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp, own)
         yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
         with _timed(seconds, STAGES[2]):
-            features = yield from iter_extract(slide, grid, coder, device=device, out=target)
+            work = iter_extract_isolated if isolated else iter_extract
+            features = yield from work(slide, grid, coder, device=device, out=target)
         yield Progress(STAGES[3], message=f"{len(features):,} patches")
         with _timed(seconds, STAGES[3]):
             amap = attention_map(mil, features, device=choose_device(device).device)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._features import Features as Features
     from ._fitness import fitness as fitness
     from ._folder import models_folder as models_folder
+    from ._isolated import iter_extract_isolated as iter_extract_isolated
     from ._store import read_features as read_features
     from ._store import write_features as write_features
     from .foreign import Format as Format
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_features": ["EncoderInfo", "Features"],
         "_fitness": ["fitness"],
         "_folder": ["models_folder"],
+        "_isolated": ["iter_extract_isolated"],
         "_store": ["read_features", "write_features"],
         "foreign": ["Format", "read_foreign", "recognise", "write_foreign"],
     },

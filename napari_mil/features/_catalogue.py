@@ -97,7 +97,12 @@ def load_encoder(name_or_path: str | Path, *, tile_px: int | None = None, mpp: f
         raise ValueError(f"tile_px must be positive, not {tile_px}")
     if mpp is not None and not mpp > 0:
         raise ValueError(f"mpp must be positive, not {mpp}")
-    name = str(name_or_path)
+    encoder = _loaded(str(name_or_path), tile_px, mpp)
+    encoder.origin = str(name_or_path)
+    return encoder
+
+
+def _loaded(name: str, tile_px: int | None, mpp: float | None) -> Encoder:
     if name == COLOUR_TEXTURE:
         return _load_colour_texture(tile_px or 64, mpp or 1.0)
     if name.startswith("timm:"):

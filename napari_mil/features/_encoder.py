@@ -29,6 +29,11 @@ class Encoder:
         Terms of use in short; empty where unknown.
     mean, std : three floats
         Colours are normalised with these before the module sees them.
+
+    Attributes
+    ----------
+    origin : str
+        What `load_encoder` was given to load it; empty for one that was made otherwise.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Encoder:
     ) -> None:
         self.info, self.title, self.source, self.licence = info, title, source, licence
         self.parameter_count = sum(p.numel() for p in module.parameters())
+        self.origin = ""
         self.device = torch.device("cpu")
         self._module = module.eval()
         self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1)
