@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 from ..errors import SlideError
 from ._array_source import ArraySource
 from ._source import UnreadableRegionError
+from ._together import Together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +71,9 @@ class PictureSource(ArraySource):
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
+        self._together: Together[NDArray[Any]] = Together()
         self._pixels: NDArray[Any] | None = None
+        self._rests = 0
         self._damage: UnreadableRegionError | None = None
         shape, channels, depth = _header(file)
         if shape[0] * shape[1] > _MOST_PX or min(shape) < 1:
@@ -99,12 +103,18 @@ class PictureSource(ArraySource):
     def rest(self) -> None:
         with self._lock:
             self._pixels = None
+            self._rests += 1
 
     def _window(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         with self._lock:
-            if self._pixels is None:
-                self._pixels = self._decode()
-            part = self._pixels[row : row + height, col : col + width]
+            pixels, rests = self._pixels, self._rests
+        if pixels is None:
+            # not under the lock, for which the window waits when it puts the slide to rest
+            pixels = self._together.get("pixels", self._decode)
+            with self._lock:
+                if rests == self._rests:
+                    self._pixels = pixels
+        part = pixels[row : row + height, col : col + width]
         if part.ndim == 2:
             part = np.repeat(part[..., None], 3, axis=2)
         return np.array(part)
@@ -144,13 +154,20 @@ def _decode_large(file: Path, shape: tuple[int, int], channels: int) -> NDArray[
     folder = Path(platformdirs.user_cache_dir("napari-mil"))
     folder.mkdir(parents=True, exist_ok=True)
     need = shape[0] * shape[1] * channels
+    full = SlideError(
+        f"Showing {file} takes {need / 2**30:.1f} GB in {folder}, which is not free. "
+        "Free some space, or convert the picture to a tiled TIFF."
+    )
     if shutil.disk_usage(folder).free < need + _SPARE_BYTES:
-        raise SlideError(
-            f"Showing {file} takes {need / 2**30:.1f} GB in {folder}, which is not free. "
-            "Free some space, or convert the picture to a tiled TIFF."
-        )
+        raise full
     size = shape if channels == 1 else (*shape, channels)
     with tempfile.TemporaryFile(dir=folder) as scratch:
+        if hasattr(os, "posix_fallocate"):
+            # a map of what the disk turns out not to have ends the process where it is written to
+            try:
+                os.posix_fallocate(scratch.fileno(), 0, need)
+            except OSError as error:
+                raise full from error
         out = np.memmap(scratch, np.uint8, "w+", shape=size)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         decode = imagecodecs.png_decode if data[:8] == _PNG else imagecodecs.jpeg8_decode
