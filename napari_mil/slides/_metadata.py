@@ -7,7 +7,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-_MPP_MIN, _MPP_MAX = 0.01, 100.0
+_MPP_MIN, _MPP_MAX = 0.01, 20.0
+_MPP_MAX_INCH = 5.0
+"""Of a scale in pixels per inch: 5080 of them, which no printer is told and no microscope stays below."""
+
 _EDGE_BYTES = 64 * 1024
 
 
@@ -33,9 +36,13 @@ def slide_mpp(properties: Mapping[str, str]) -> tuple[tuple[float, float] | None
         y, x = float(raw_y), float(raw_x)
     except ValueError:
         y = x = math.nan
-    # TIFF files often carry a printing resolution (72 dpi is 353 um per pixel) that says nothing about the microscope
-    if all(_MPP_MIN <= value <= _MPP_MAX for value in (y, x)):
+    # pictures often carry a printing resolution (300 dpi is 85 um per pixel) that says nothing about the microscope
+    inch = properties.get("tiff.ResolutionUnit") == "inch"
+    if all(_MPP_MIN <= value <= (_MPP_MAX_INCH if inch else _MPP_MAX) for value in (y, x)):
         return (y, x), ""
+    if inch and min(y, x) > _MPP_MAX_INCH:
+        dpi = " x ".join(f"{25_400 / value:.4g}" for value in ((y, x) if y != x else (y,)))
+        return None, f"the file's {dpi} pixels per inch are a printing resolution, no scale, and were ignored"
     return None, f"the file's scale of {raw_y} x {raw_x} um per pixel is impossible for a slide and was ignored"
 
 

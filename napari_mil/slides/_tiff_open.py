@@ -18,6 +18,8 @@ from ..errors import SlideError
 from ._tiff import NotCoveredError, TiffSource
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from ._source import Source
 
 _DIRECT_VENDORS = frozenset({"aperio", "generic-tiff"})
@@ -187,16 +189,20 @@ def _properties(tiff: TiffFile, page: TiffPage) -> dict[str, str]:
         value = page.tags.valueof(name, None)
         if isinstance(value, str) and value:
             found[f"tiff.{name}"] = value
-    scale = _ome_scale(tiff.ome_metadata) if tiff.is_ome else _aperio_scale(description) or _resolution(page)
+    scale = _ome_scale(tiff.ome_metadata, page) if tiff.is_ome else _aperio_scale(description)
+    if scale is None and not tiff.is_ome:
+        scale = _resolution(page)
+        unit = {2: "inch", 3: "centimeter"}.get(_unit(page))
+        found |= {} if scale is None or unit is None else {"tiff.ResolutionUnit": unit}
     if scale is not None:
         found["openslide.mpp-y"], found["openslide.mpp-x"] = (repr(value) for value in scale)
     return found
 
 
-def _ome_scale(xml: str | None) -> tuple[float, float] | None:
-    """Return microns per pixel, (y, x), of the first image of an OME-XML text."""
+def _ome_scale(xml: str | None, page: TiffPage) -> tuple[float, float] | None:
+    """Return microns per pixel, (y, x), of that image of an OME-XML text which is a page of the file."""
     try:
-        pixels = fromstring(xml or "").find("{*}Image/{*}Pixels")
+        pixels = _pixels_of(fromstring(xml or ""), page)
         if pixels is None:
             return None
         y, x = (
@@ -208,6 +214,22 @@ def _ome_scale(xml: str | None) -> tuple[float, float] | None:
     return y, x
 
 
+def _pixels_of(root: Element, page: TiffPage) -> Element | None:
+    """Return the description of a page: beside the slide a file can hold its label and overview, in any order."""
+    size = {"SizeY": str(page.imagelength), "SizeX": str(page.imagewidth)}
+    fitting = [
+        pixels
+        for pixels in root.iterfind("{*}Image/{*}Pixels")
+        if all(pixels.attrib.get(name) == edge for name, edge in size.items())
+    ]
+    begins = [
+        data.attrib.get("IFD", "0") for data in (pixels.find("{*}TiffData") for pixels in fitting) if data is not None
+    ]
+    if str(page.index) in begins and len(begins) == len(fitting):
+        return fitting[begins.index(str(page.index))]
+    return fitting[0] if fitting else None
+
+
 def _aperio_scale(description: str) -> tuple[float, float] | None:
     """Return microns per pixel, (y, x), of an Aperio slide that was cut short, which OpenSlide no longer recognises."""
     found = re.search(r"\|\s*MPP\s*=\s*(\d*\.?\d+)", description) if description.startswith("Aperio") else None
@@ -215,9 +237,13 @@ def _aperio_scale(description: str) -> tuple[float, float] | None:
 
 
 def _resolution(page: TiffPage) -> tuple[float, float] | None:
-    um = {2: 25_400.0, 3: 10_000.0}.get(int(page.tags.valueof("ResolutionUnit", 2)))
+    um = {2: 25_400.0, 3: 10_000.0}.get(_unit(page))
     try:
         (yn, yd), (xn, xd) = page.tags.valueof("YResolution"), page.tags.valueof("XResolution")
         return (um * yd / yn, um * xd / xn) if um is not None else None
     except (TypeError, ValueError, ZeroDivisionError):
         return None
+
+
+def _unit(page: TiffPage) -> int:
+    return int(page.tags.valueof("ResolutionUnit", 2))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -11,6 +15,7 @@ from napari_mil.errors import SlideError
 from napari_mil.slides import _picture as picture
 from napari_mil.slides import can_open, open_slide
 from napari_mil.slides._fastslide import FastSlideSource
+from napari_mil.slides._tiff_open import _ome_scale
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,33 @@ def test_ome_tiff_with_levels_and_microns(tmp_path, pixels):
         np.testing.assert_array_equal(slide.read(1, 0, 0, 305, 451), half)
 
 
+@pytest.mark.parametrize("twin", [False, True])
+def test_the_scale_of_an_ome_tiff_is_that_of_the_picture_shown(tmp_path, pixels, twin):
+    """A label comes first in the file, of another scale, be it as large as the slide or not."""
+    path = tmp_path / "slide.ome.tif"
+    options = {"photometric": "rgb", "tile": (128, 128), "compression": "zlib"}
+    label = pixels[:100, :200] if not twin else 255 - pixels
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(label, metadata={"axes": "YXS", "PhysicalSizeX": 12.0, "PhysicalSizeY": 12.0}, **options)
+        writer.write(pixels, metadata={"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}, **options)
+    with open_slide(path) as slide:
+        shown = slide.read(0, 0, 0, *slide.shape)
+        assert slide.shape == pixels.shape[:2]
+        assert slide.mpp == pytest.approx((0.5, 0.25) if np.array_equal(shown, pixels) else (12.0, 12.0))
+
+
+def test_the_scale_of_the_second_of_two_ome_pictures_of_one_size(pixels):
+    xml = "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'>" + "".join(
+        f"<Image><Pixels SizeX='903' SizeY='611' PhysicalSizeX='{mpp}' PhysicalSizeY='{mpp}'>"
+        f"<TiffData IFD='{index}'/></Pixels></Image>"
+        for index, mpp in ((0, 12), (3, 0.5))
+    )
+    for index, mpp in ((0, 12.0), (3, 0.5)):
+        page = SimpleNamespace(imagelength=611, imagewidth=903, index=index)
+        assert _ome_scale(xml + "</OME>", page) == (mpp, mpp)
+    assert _ome_scale(xml + "</OME>", SimpleNamespace(imagelength=9, imagewidth=9, index=0)) is None
+
+
 def test_fluorescence_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "stack.ome.tif"
     tifffile.imwrite(path, np.zeros((5, 300, 400), np.uint16), metadata={"axes": "CYX"}, ome=True)
@@ -133,6 +165,46 @@ def test_a_full_disk_is_said_before_the_work(tmp_path, monkeypatch, pixels):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     with open_slide(tmp_path / "a.png") as slide, pytest.raises(SlideError, match="which is not free"):
         slide.read(0, 0, 0, 5, 5)
+
+
+def test_a_disk_that_fills_up_or_a_quota_is_said_too(tmp_path, monkeypatch, pixels):
+    """There is space when asked, and none when it is taken: a map of the file would end the process."""
+    monkeypatch.setattr(picture, "_IN_MEMORY_PX", 1000)
+    monkeypatch.setattr(picture.platformdirs, "user_cache_dir", lambda _: str(tmp_path))
+    asked: list[int] = []
+
+    def refuse(descriptor: int, offset: int, count: int) -> None:
+        asked.append(count)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with open_slide(tmp_path / "a.png") as slide, pytest.raises(SlideError, match="which is not free"):
+        slide.read(0, 0, 0, 5, 5)
+    assert asked == [pixels.size]
+
+
+def test_a_picture_can_be_let_go_while_it_is_decoded(tmp_path, monkeypatch, pixels):
+    """The window does so when its layer is removed, and must not wait; nothing is kept of what was decoded."""
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    began, gate, real = threading.Event(), threading.Event(), picture.PictureSource._small
+
+    def slow(self):
+        began.set()
+        gate.wait(20)
+        return real(self)
+
+    monkeypatch.setattr(picture.PictureSource, "_small", slow)
+    with ThreadPoolExecutor(2) as threads, open_slide(tmp_path / "a.png") as slide:
+        reader = threads.submit(slide.read, 0, 3, 4, 50, 60)
+        began.wait(20)
+        threads.submit(slide.rest).result(10)
+        gate.set()
+        np.testing.assert_array_equal(reader.result(20), pixels[3:53, 4:64])
+        assert slide._source._pixels is None
+        threads.submit(slide.close).result(10)
+        with pytest.raises(SlideError, match="has been closed"):
+            slide.read(0, 0, 0, 5, 5)
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -61,13 +61,52 @@ def test_a_printing_resolution_is_no_scale(write_slide, tmp_path):
         assert "impossible for a slide" in slide.notes[0]
 
 
+@pytest.mark.parametrize("dpi", [300, 600, 1200, 2400])
+@pytest.mark.parametrize("tiled", [True, False])  # OpenSlide tells the resolution of the one, we of the other
+def test_pixels_per_inch_of_a_printer_are_no_scale_and_said_to_be_ignored(tmp_path, dpi, tiled):
+    import tifffile
+
+    options = {"tile": (256, 256)} if tiled else {"rowsperstrip": 50}
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((300, 300, 3), np.uint8),
+        photometric="rgb",
+        resolution=(dpi, dpi),
+        resolutionunit="INCH",
+        **options,
+    )
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.mpp is None
+        assert (
+            slide.notes[0] == f"the file's {dpi} pixels per inch are a printing resolution, no scale, and were ignored"
+        )
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+def test_a_microscopes_scale_in_inches_is_believed(tmp_path, tiled):
+    import tifffile
+
+    options = {"tile": (256, 256)} if tiled else {"rowsperstrip": 50}
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((300, 300, 3), np.uint8),
+        photometric="rgb",
+        resolution=(50_800, 50_800),
+        resolutionunit="INCH",
+        **options,
+    )
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.mpp == pytest.approx((0.5, 0.5))
+        assert slide.notes == ()
+
+
 @pytest.mark.parametrize(
     ("y", "x", "mpp"),
     [
         ("0.25", "0.5", (0.25, 0.5)),
-        ("0.01", "100", (0.01, 100.0)),
+        ("0.01", "20", (0.01, 20.0)),
         ("0.009", "0.25", None),
-        ("0.25", "101", None),
+        ("0.25", "20.1", None),
         ("nan", "0.25", None),
         ("-0.25", "0.25", None),
         ("half", "0.25", None),
