@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from ..errors import AnnotationError, TilingError
-from ..tiling import TissueMask, empty_mask, find_tissue, mask_polygons, mask_within, polygon_mask
+from ..tiling import TISSUE_METHODS, TissueMask, empty_mask, find_tissue, mask_polygons, mask_within, polygon_mask
 from ._annotation import Annotation
 from ._geojson import write_geojson
 from ._read import read_annotations
@@ -59,7 +59,7 @@ def resolve_tissue(
     slide : Slide
         The slide.
     tissue : TissueMask, path or None
-        The mask, a file for `read_tissue`, or None to find it.
+        The mask, a file for `read_tissue`, a method of `find_tissue` ("grandqc"), or None to find it by colour.
     within : sequence of Annotation, path or None
         Outlines to stay within, or their file.
 
@@ -79,6 +79,8 @@ def resolve_tissue(
         mask = find_tissue(slide)
     elif isinstance(tissue, TissueMask):
         mask = tissue
+    elif os.fspath(tissue) in TISSUE_METHODS:
+        mask = find_tissue(slide, method=os.fspath(tissue))
     else:
         mask = read_tissue(tissue, slide)
     if not mask.spans(slide.shape):
@@ -102,7 +104,7 @@ def outlines_for(path: str | os.PathLike[str], slide_names: Sequence[str]) -> li
     ----------
     path : path
         A folder with a file named after each slide (``<slide name>.geojson``, ``.geojson.gz``, ``.json`` or ``.xml``);
-        for one slide also the file itself.
+        for one slide also the file itself; or a method of `find_tissue`, which is passed on.
     slide_names : sequence of str
         Names of the slides, without endings.
 
@@ -117,6 +119,8 @@ def outlines_for(path: str | os.PathLike[str], slide_names: Sequence[str]) -> li
         If a slide has none, or there is one file for several slides.
     """
     place = Path(path)
+    if os.fspath(path) in TISSUE_METHODS:
+        return [place] * len(slide_names)
     if not place.is_dir():
         if len(slide_names) > 1:
             raise AnnotationError(
@@ -199,7 +203,7 @@ def _areas(annotations: Sequence[Annotation], shape: tuple[int, int], source: st
     areas = [annotation.geometry for annotation in annotations if annotation.geometry.area > 0]
     if not areas:
         raise AnnotationError(
-            f"{source} holds no outline that encloses an area. Draw polygons, rectangles or ellipses, not lines."
+            f"There is no outline in {source} that encloses an area. Draw polygons, rectangles or ellipses, not lines."
         )
     area = shapely.union_all(areas)
     slide = shapely.box(0, 0, shape[1], shape[0])

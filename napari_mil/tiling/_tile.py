@@ -125,6 +125,10 @@ def tile_grid(
             f"({tile_px * mpp:g} um). Choose a model or an encoder with smaller tiles, or check "
             f"the slide's scale of {mean_mpp:.3g} um per pixel."
         )
+    if not mask.mask.any() and not mask.origin.startswith("found"):
+        raise TilingError(
+            f"The tissue mask ({mask.origin}) is empty. Draw tissue in it, or let tissue be found automatically."
+        )
     if not mask.mask.any():
         raise TilingError(
             "No tissue was found on the slide. Check that it is stained and not blank, and that its scale of "

@@ -20,6 +20,7 @@ from skimage.filters import threshold_otsu
 
 from ._grid import TissueMask
 from ._ink import find_ink
+from ._learned import SEGMENTERS, tissue_probability
 from ._shapes import closed, disk_um, without_small
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ _GLASS_SHARE_MIN = 0.002
 _DARK = 60
 """Pixels with no channel above this are ink, folds or scanner borders: their saturation is noise."""
 
+TISSUE_METHODS = ("colour", *SEGMENTERS)
+"""What `find_tissue` takes."""
+
 ASSUMED_MPP = 0.5
 """Microns per level-0 pixel assumed for the size rules alone, where the slide does not know its own scale."""
 
@@ -69,9 +73,11 @@ ASSUMED_MPP = 0.5
 def find_tissue(
     slide: Slide,
     *,
+    method: str = "colour",
     mpp: float = MASK_MPP,
     min_area_um2: float = MIN_AREA_UM2,
     max_hole_um2: float = MAX_HOLE_UM2,
+    device: str = "auto",
 ) -> TissueMask:
     """Find the tissue on a slide.
 
@@ -80,12 +86,17 @@ def find_tissue(
     slide : Slide
         The slide. Where it has no scale, level 0 is taken for 0.5 um per pixel, as of a 20x scan: good enough for a
         mask, never for tiles.
+    method : {"colour", "grandqc", "hest"}
+        How: by colour against the glass, or by a network through the package lazyslide-models, whose weights are for
+        non-commercial use.
     mpp : float
         Microns per mask pixel, about.
     min_area_um2 : float
         Smaller pieces are left out, square microns; at most a twentieth of the slide.
     max_hole_um2 : float
         Smaller holes are filled, square microns.
+    device : str
+        Where a network computes, as PyTorch calls it; "auto" takes a GPU where there is one.
 
     Returns
     -------
@@ -96,17 +107,27 @@ def find_tissue(
     ------
     SlideError
         If the slide is closed or cannot be read.
+    TilingError
+        If a network's package or weights are missing, or it has to know the slide's scale.
     ValueError
-        If ``mpp`` is not positive.
+        If ``mpp`` is not positive or there is no such method.
     """
+    if method not in TISSUE_METHODS:
+        raise ValueError(f"method must be one of {', '.join(TISSUE_METHODS)}, not {method!r}")
     slide_mpp = slide.mpp or (ASSUMED_MPP, ASSUMED_MPP)
     blank = empty_mask(slide, mpp=mpp)
-    rgb, l0_per_px_rc = _picture(slide, blank.mask.shape), blank.l0_per_px
+    l0_per_px_rc = blank.l0_per_px
     um_per_px = l0_per_px_rc[0] * slide_mpp[0], l0_per_px_rc[1] * slide_mpp[1]
     # on a small picture, a cut-out or a core, a piece that is large for it is no speck
     area_um2 = slide.shape[0] * slide_mpp[0] * slide.shape[1] * slide_mpp[1]
     smallest = min(min_area_um2, area_um2 / 20)
-    mask, threshold = _found(rgb, um_per_px, None, smallest, max_hole_um2)
+    shape = blank.mask.shape
+    if method in SEGMENTERS:
+        likely = tissue_probability(slide, method, (shape[0], shape[1]), device) > 0.5
+        mask = ~without_small(~likely, max_hole_um2, um_per_px)
+        mask = without_small(mask, smallest, um_per_px)
+        return TissueMask(mask, l0_per_px_rc, slide.mpp, None, f"found by {SEGMENTERS[method].title}")
+    mask, threshold = _found(_picture(slide, shape), um_per_px, None, smallest, max_hole_um2)
     return TissueMask(mask, l0_per_px_rc, slide.mpp, threshold)
 
 

@@ -30,10 +30,12 @@ class RunRequest:
         What `iter_run` takes.
     device : str
         "auto", "cpu", "cuda" or "mps".
-    tissue : TissueMask or None
-        Where the tissue is; None finds it.
+    tissue : TissueMask, str or None
+        Where the tissue is, or the method that finds it; None finds it by colour.
     within : tuple of Annotation or None
         Outlines to stay within.
+    isolated : bool
+        Whether patches are encoded in a process of its own.
     """
 
     layer: Layer
@@ -42,8 +44,9 @@ class RunRequest:
     model: Path
     encoder: str
     device: str
-    tissue: TissueMask | None = None
+    tissue: TissueMask | str | None = None
     within: tuple[Annotation, ...] | None = None
+    isolated: bool = False
 
 
 def progress_line(step: Progress) -> str:

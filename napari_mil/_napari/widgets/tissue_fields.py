@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, Q
 
 from ...errors import NapariMilError
 from ...progress import Progress
+from ...tiling import SEGMENTERS, why_no_segmenter
 from ..layers import KEY, mpp_of, slide_of
 from ..tissue import mask_layer_data, mask_of, prepare_painting, read_mask, read_outlines, why_no_mask
 from ..worker import Job, JobSlot
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ...tiling import TissueMask
     from ..reader import LayerData
 
-FOUND = "found"
+FOUND = "colour"
 _FILES = "Outlines (*.geojson *.json *.geojson.gz *.xml)"
 
 
@@ -77,16 +78,20 @@ class TissueFields(QWidget):
             A slide's layer.
         """
         self._layer = layer
-        self.choice.set_choices([Choice("Found automatically", FOUND, "Colour against the glass"), *self._drawn()])
+        self.choice.set_choices(
+            [Choice("Found automatically", FOUND, "By colour against the glass"), *self._drawn(), *_learned()]
+        )
         self._refresh_buttons()
 
-    def wanted(self) -> tuple[TissueMask | None, tuple[Annotation, ...] | None]:
-        """Return the mask and the outlines that a run is to keep to, as they are at this moment."""
+    def wanted(self) -> tuple[TissueMask | str | None, tuple[Annotation, ...] | None]:
+        """Return the mask, or how to find it, and the outlines that a run is to keep to, as they are at this moment."""
         chosen = self.choice.current
         if chosen is None or self._layer is None or chosen.value == FOUND:
             return None, None
         if isinstance(chosen.value, Labels):
             return read_mask(chosen.value, self._layer), None
+        if isinstance(chosen.value, str):
+            return chosen.value, None
         return None, tuple(read_outlines(chosen.value, self._layer))
 
     def read_file(self, path: Path) -> None:
@@ -111,7 +116,7 @@ class TissueFields(QWidget):
 
         mask, _ = self.wanted()
         slide = slide_of(self._layer)
-        if mask is None or slide is None:
+        if mask is None or isinstance(mask, str) or slide is None:
             return
         try:
             write_tissue(path, mask, offset_xy=slide.bounds_origin_xy)
@@ -154,18 +159,20 @@ class TissueFields(QWidget):
         slide = slide_of(self._layer)
         if slide is None:
             return
+        chosen = self.choice.current
+        method = chosen.value if chosen is not None and chosen.value in SEGMENTERS else FOUND
         known = [layer for layer in self._viewer.layers if mask_of(layer) == slide.quickhash]
-        if known:
+        if known and method == FOUND:
             self._choose(known[-1], "This is the mask at hand. Remove its layer to find the tissue anew.")
         else:
-            self._start(None)
+            self._start(method)
 
-    def _start(self, path: Path | None) -> None:
+    def _start(self, tissue: Path | str) -> None:
         slide, layer = slide_of(self._layer), self._layer
         if slide is None or layer is None or self._jobs.job is not None:
             return
         self._jobs.job = Job(
-            _mask_steps(slide.path, mpp_of(layer), path),
+            _mask_steps(slide.path, mpp_of(layer), tissue),
             "Tissue",
             on_progress=lambda step: self.said.emit(step.stage, False),
             on_done=lambda data: self._done(data, layer),
@@ -211,11 +218,24 @@ class TissueFields(QWidget):
             self.write_file(Path(path))
 
 
-def _mask_steps(path: Path, mpp: tuple[float, float] | None, outlines: Path | None) -> Steps[LayerData]:
+def _learned() -> list[Choice]:
+    """Return the networks that find tissue, greyed where their package is missing."""
+    return [
+        Choice(
+            f"Found by {one.title}",
+            name,
+            f"A network, at {one.mpp:g} µm per pixel; weights under {one.licence}",
+            why_no_segmenter(name),
+        )
+        for name, one in SEGMENTERS.items()
+    ]
+
+
+def _mask_steps(path: Path, mpp: tuple[float, float] | None, tissue: Path | str) -> Steps[LayerData]:
     """Find or read the tissue of a slide, opened anew so that a layer removed meanwhile does no harm."""
-    yield Progress("Finding tissue" if outlines is None else "Reading outlines")
+    yield Progress("Reading outlines" if isinstance(tissue, Path) else "Finding tissue")
     from ...annotations import resolve_tissue
     from ...slides import open_slide
 
     with open_slide(path, mpp=mpp) as slide:
-        return mask_layer_data(resolve_tissue(slide, outlines), slide.ref)
+        return mask_layer_data(resolve_tissue(slide, tissue), slide.ref)
