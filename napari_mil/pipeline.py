@@ -62,7 +62,7 @@ def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float, g
     mpp : float
         Microns per patch pixel.
     grid : TileGrid or None
-        The tiles, where the tissue was not found automatically: each mask has a file of its own.
+        The tiles: each tissue mask has a file of its own, unless it comes to the same tiles.
 
     Returns
     -------
@@ -172,8 +172,7 @@ def iter_run(
         folder = output_folder(out) if out is not None else None
         target = Path(features_file) if features_file is not None else None
         if target is None:
-            own = None if tissue is None and within is None else grid
-            target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp, own)
+            target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp, grid)
         yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
         with _timed(seconds, STAGES[2]):
             work = iter_extract_isolated if isolated else iter_extract
