@@ -273,6 +273,7 @@ def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:
         slide_mpp=request.slide_mpp,
         tissue=request.tissue,
         within=request.within,
+        isolated=request.isolated,
     )
     return result, tissue_layer_data(result.mask, result.slide)
 

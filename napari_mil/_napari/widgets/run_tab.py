@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -87,7 +88,8 @@ class RunTab(QWidget):
             return None
         own = layer.metadata["napari_mil"].get("mpp")
         tissue, within = self.tissue.wanted()
-        return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value, tissue, within)
+        apart = self.isolated.isChecked()
+        return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value, tissue, within, apart)
 
     def add_model(self, path: Path) -> None:
         """Offer a model file and choose it.
@@ -159,6 +161,11 @@ class RunTab(QWidget):
         self.open_model.setText("…")
         self.open_model.setToolTip("Open a model file")
         self.card, self.device_note = _quiet_label(self), _quiet_label(self)
+        self.isolated = QCheckBox("in a process of its own", self)
+        self.isolated.setToolTip(
+            "Takes some seconds longer to start. A graphics driver that fails ends that process and not napari, and "
+            "Cancel gives the GPU's memory back."
+        )
         self.run, self.cancel = QPushButton("&Run", self), QPushButton("&Cancel", self)
         self.run.setDefault(True)
         self.bar = QProgressBar(self)
@@ -179,6 +186,7 @@ class RunTab(QWidget):
             ("", self.card),
             ("&Encoder", self.encoder),
             ("&Device", self.device),
+            ("", self.isolated),
             ("", self.device_note),
         ):
             self._form.addRow(label, field)
