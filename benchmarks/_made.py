@@ -30,6 +30,7 @@ def made_slides(folder: Path) -> list[Path]:
         tiff.write(half, tile=(128, 128), photometric="rgb", compression="deflate", subfiletype=1)
     Image.fromarray(pixels).save(folder / "picture.png")
     Image.fromarray(pixels).save(folder / "picture.jpg", quality=90)
+    _zarr_slide(folder / "slide.zarr", [pixels, half])
     return sorted(folder.iterdir())
 
 
@@ -112,6 +113,32 @@ def _tiff(
         + places
         + b"".join(tiles)
     )
+
+
+def _zarr_slide(path: Path, levels: list[np.ndarray]) -> None:
+    """Write an OME-Zarr folder in chunks of 256 pixels, as bioformats2raw lays it out."""
+    datasets = []
+    for index, level in enumerate(levels):
+        place = path / "0" / str(index)
+        place.mkdir(parents=True)
+        rows, cols = (-(-edge // 256) for edge in level.shape[:2])
+        for row, col in np.ndindex(rows, cols):
+            part = level[row * 256 : row * 256 + 256, col * 256 : col * 256 + 256]
+            chunk = np.zeros((3, 256, 256), np.uint8)
+            chunk[:, : part.shape[0], : part.shape[1]] = np.moveaxis(part, 2, 0)
+            (place / f"0.{row}.{col}").write_bytes(zlib.compress(chunk.tobytes(), 1))
+        described = {"zarr_format": 2, "shape": [3, *level.shape[:2]], "chunks": [3, 256, 256], "dtype": "|u1"}
+        described |= {"compressor": {"id": "zlib", "level": 1}, "fill_value": 0, "filters": None, "order": "C"}
+        (place / ".zarray").write_text(json.dumps(described))
+        steps = [{"type": "scale", "scale": [1, 0.5 * 2**index, 0.5 * 2**index]}]
+        datasets.append({"path": str(index), "coordinateTransformations": steps})
+    axes = [{"name": "c", "type": "channel"}]
+    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    image = {"version": "0.4", "axes": axes, "datasets": datasets}
+    (path / "0" / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
+    (path / ".zattrs").write_text(json.dumps({"bioformats2raw.layout": 3}))
+    for group in (path, path / "0"):
+        (group / ".zgroup").write_text('{"zarr_format": 2}')
 
 
 def _zarr(path: Path) -> Path:

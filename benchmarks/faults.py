@@ -92,10 +92,11 @@ def mutations(slide: Path, count: int, folder: Path) -> Iterator[tuple[str, Path
         copy = folder / slide.name
         if slide.is_dir():
             shutil.copytree(slide, copy, dirs_exist_ok=True)
-            victim = sorted(copy.iterdir())[int(rng.integers(len(list(copy.iterdir()))))]
+            files = sorted(file for file in slide.rglob("*") if file.is_file())
+            source = files[int(rng.integers(len(files)))]
+            victim = copy / source.relative_to(slide)
         else:
-            victim = copy
-        source = slide / victim.name if slide.is_dir() else slide
+            victim, source = copy, slide
         data = bytearray(source.read_bytes())
         kind = mutate(data, rng)
         victim.unlink(missing_ok=True)

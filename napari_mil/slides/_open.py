@@ -49,10 +49,11 @@ def can_open(path: str | os.PathLike[str]) -> bool:
         file = _slide_file(Path(path))
         if file is None:
             return False
-        if file.is_dir() or OpenSlide.detect_format(file) is not None:
+        if not file.is_dir() and OpenSlide.detect_format(file) is not None:
             return True
         with closing(_other_source(file)) as source:
-            return len(source.level_shapes) > 1 or max(source.level_shapes[0]) >= _SLIDE_SIZED_PX
+            # of an OME-Zarr folder that opens it is known that it is no fluorescence, which others show
+            return file.is_dir() or len(source.level_shapes) > 1 or max(source.level_shapes[0]) >= _SLIDE_SIZED_PX
     except (OSError, SlideError):
         return False
 

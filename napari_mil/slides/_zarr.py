@@ -1,12 +1,14 @@
 """OME-Zarr folders, versions 0.4 and 0.5, that hold one brightfield picture in levels.
 
-Layout: https://ngff.openmicroscopy.org/0.5 (multiscales, axes, coordinateTransformations).
+Layout: https://ngff.openmicroscopy.org/0.5 (multiscales, axes, coordinateTransformations; bioformats2raw.layout, where
+pictures lie one folder further down, the slide before its label and macro).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,7 @@ def is_ome_zarr(folder: Path) -> bool:
     OSError
         If it cannot be read.
     """
-    return bool(_multiscales(folder))
+    return bool(_multiscales(_picture_folder(folder)))
 
 
 class ZarrSource(ArraySource):
@@ -57,25 +59,21 @@ class ZarrSource(ArraySource):
             raise SlideError(
                 f"Reading {folder} needs the package zarr. Run: pip install 'napari-mil[formats]'"
             ) from error
+        inner = _picture_folder(folder)
         try:
-            image = _multiscales(folder)[0]
+            image = _multiscales(inner)[0]
             names = [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in image["axes"]]
-            group = zarr.open_group(str(folder), mode="r")
-            self._arrays: list[Any] = [group[level["path"]] for level in image["datasets"]]
-            first = dict(zip(names, self._arrays[0].shape, strict=True))
+            group = zarr.open_group(str(inner), mode="r")
+            self._arrays: list[Any] = [group[str(level["path"])] for level in image["datasets"]]
             scale = _scale(image, names)
-        except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise SlideError(f"{folder} is a damaged OME-Zarr folder ({error}). Copy it again.") from error
         self._names = names
-        if first.get("c", 1) not in (1, 3) or any(first.get(axis, 1) > 1 for axis in "tz"):
-            raise SlideError(
-                f"{folder} holds {first.get('c', 1)} channels, {first.get('z', 1)} planes and {first.get('t', 1)} "
-                "times; only single RGB or grey pictures can be shown as a slide."
-            )
-        if self._arrays[0].dtype != np.uint8:
-            raise SlideError(f"{folder} holds {self._arrays[0].dtype} values; only 8-bit pictures can be shown.")
-        if any(int(np.prod(array.chunks, dtype=object)) > MAX_PIECE_BYTES for array in self._arrays):
-            raise SlideError(f"{folder} is stored in chunks too large to be read one by one. Write it in smaller ones.")
+        wrong = next((why for array in self._arrays if (why := _why_not(array, names))), None)
+        if wrong is None and not _go_down([self._of(array.shape) for array in self._arrays]):
+            wrong = "holds levels that do not go from fine to coarse; write it again"
+        if wrong is not None:
+            raise SlideError(f"{folder} {wrong}.")
         mpp = {f"openslide.mpp-{axis}": repr(value) for axis, value in scale.items()}
         super().__init__(
             folder,
@@ -98,7 +96,7 @@ class ZarrSource(ArraySource):
             raise SlideError(
                 f"{self._path} can no longer be read ({error}). Check that its drive is connected."
             ) from error
-        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # codecs raise what they like: zlib.error is no kin of anything
             raise UnreadableRegionError(
                 f"{self._path} cannot be read at row {row}, column {col} of level {level} ({error}). Copy it again."
             ) from error
@@ -108,8 +106,46 @@ class ZarrSource(ArraySource):
         return np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2))
 
 
+def _why_not(array: Any, names: list[str]) -> str | None:
+    """Say why a level cannot be shown, a verb and what follows; None where it can."""
+    import zarr
+
+    if not isinstance(array, zarr.Array) or len(array.shape) != len(names) or min(array.shape) < 1:
+        return "is a damaged OME-Zarr folder (what it describes is not what it holds); copy it again"
+    if not {"y", "x"} <= set(names) or len(set(names)) != len(names):
+        return f"has the axes {', '.join(names)}; only pictures with y and x can be shown"
+    sizes = dict(zip(names, array.shape, strict=True))
+    channels = sizes.get("c", 1)
+    if channels not in (1, 3) or any(size > 1 for axis, size in sizes.items() if axis not in ("c", "y", "x")):
+        return (
+            f"holds {channels} channels, {sizes.get('z', 1)} planes and {sizes.get('t', 1)} times; only single RGB or "
+            "grey pictures can be shown as a slide"
+        )
+    if array.dtype != np.uint8:
+        return f"holds {array.dtype} values; only 8-bit pictures can be shown"
+    if int(np.prod(array.chunks, dtype=object)) > MAX_PIECE_BYTES:
+        return "is stored in chunks too large to be read one by one; write it in smaller ones"
+    return None
+
+
+def _go_down(shapes: list[tuple[int, int]]) -> bool:
+    return bool(shapes) and all(h <= above_h and w <= above_w for (above_h, above_w), (h, w) in pairwise(shapes))
+
+
+def _picture_folder(folder: Path) -> Path:
+    """Return where a folder's picture is described: in itself or, as bioformats2raw writes it, one further down."""
+    described = _described(folder)
+    return folder / "0" if "multiscales" not in described and "bioformats2raw.layout" in described else folder
+
+
 def _multiscales(folder: Path) -> list[Any]:
     """Return the pictures that a folder's metadata describe."""
+    images = _described(folder).get("multiscales")
+    return images if isinstance(images, list) else []
+
+
+def _described(folder: Path) -> Mapping[str, Any]:
+    """Return what a folder's metadata say of pictures."""
     for name in ("zarr.json", ".zattrs"):
         file = folder / name
         if not file.is_file() or file.stat().st_size > _MOST_BYTES:
@@ -117,12 +153,11 @@ def _multiscales(folder: Path) -> list[Any]:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
             attributes = found.get("attributes", {}).get("ome", {}) if name == "zarr.json" else found
-            images = attributes.get("multiscales", [])
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             continue
-        if isinstance(images, list) and images:
-            return images
-    return []
+        if isinstance(attributes, Mapping) and attributes:
+            return attributes
+    return {}
 
 
 def _scale(image: Mapping[str, Any], names: list[str]) -> dict[str, float]:

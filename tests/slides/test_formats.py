@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from benchmarks._made import made_slides
 from napari_mil.errors import SlideError
 from napari_mil.slides import _picture as picture
 from napari_mil.slides import can_open, open_slide
@@ -241,14 +242,72 @@ def test_ome_zarr(tmp_path, pixels, version):
         slide.read(0, 0, 0, 100, 100)
 
 
-def test_zarr_of_something_else_is_refused(tmp_path):
-    folder = tmp_path / "x.zarr"
-    folder.mkdir()
-    (folder / ".zattrs").write_text('{"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}')
+def test_ome_zarr_as_bioformats2raw_lays_it_out(tmp_path):
     pytest.importorskip("zarr", reason="the extra 'formats' is not installed")
-    with pytest.raises(SlideError, match="damaged OME-Zarr"):
+    made_slides(tmp_path)
+    truth = tifffile.imread(tmp_path / "strips.tif")
+    assert can_open(tmp_path / "slide.zarr")
+    with open_slide(tmp_path / "slide.zarr") as slide:
+        assert slide.mpp == (0.5, 0.5)
+        assert slide.level_shapes == ((600, 800), (300, 400))
+        np.testing.assert_array_equal(slide.read(0, 0, 0, 600, 800), truth)
+        np.testing.assert_array_equal(slide.read(1, 0, 0, 300, 400), truth[::2, ::2])
+
+
+@pytest.fixture
+def write_zarr(tmp_path):
+    """Return a function that writes an OME-Zarr folder: arrays by path, and what describes them."""
+    zarr = pytest.importorskip("zarr", reason="the extra 'formats' is not installed")
+
+    def write(axes, arrays, **image):
+        group = zarr.open_group(str(tmp_path / "x.zarr"), mode="w", zarr_format=2)
+        for path, data in arrays.items():
+            if data is None:
+                group.create_group(path)
+            else:
+                array = group.create_array(path, shape=data.shape, chunks=data.shape, dtype=data.dtype)
+                array[...] = data
+        datasets = [{"path": path} for path in arrays]
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets, **image}]
+        return tmp_path / "x.zarr"
+
+    return write
+
+
+GREY = np.zeros((40, 50), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("axes", "arrays", "image", "says"),
+    [
+        (["y", "x"], {}, {"datasets": [{"path": "0"}]}, "damaged OME-Zarr"),
+        (["a", "b"], {"0": GREY}, {}, "axes a, b; only pictures with y and x"),
+        (["y", "y"], {"0": GREY}, {}, "axes y, y; only pictures with y and x"),
+        (["y", "x", "c"], {"0": GREY}, {}, "damaged OME-Zarr"),
+        (["y", "x"], {"0": None}, {}, "damaged OME-Zarr"),
+        (["y", "x"], {"0": GREY}, {"coordinateTransformations": ["scale"]}, "damaged OME-Zarr"),
+        (["y", "x"], {"0": GREY}, {"coordinateTransformations": 5}, "damaged OME-Zarr"),
+        (["y", "x"], {"0": GREY}, {"datasets": []}, "fine to coarse|damaged OME-Zarr"),
+        (["y", "x"], {"0": GREY, "1": GREY.astype(np.uint16)}, {}, "uint16 values"),
+        (["y", "x"], {"0": GREY[:20], "1": GREY}, {}, "from fine to coarse"),
+        (["c", "y", "x"], {"0": np.zeros((5, 40, 50), np.uint8)}, {}, "5 channels"),
+        (["c", "y", "x"], {"0": np.zeros((3, 40, 50), np.uint16)}, {}, "uint16 values"),
+        (["z", "y", "x"], {"0": np.zeros((4, 40, 50), np.uint8)}, {}, "4 planes"),
+    ],
+)
+def test_zarr_of_something_else_is_refused_and_left_to_others(write_zarr, axes, arrays, image, says):
+    folder = write_zarr(axes, arrays, **image)
+    assert not can_open(folder)
+    with pytest.raises(SlideError, match=says):
         open_slide(folder)
-    assert not can_open(tmp_path)
+
+
+def test_a_grey_zarr_is_shown(write_zarr):
+    data = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
+    folder = write_zarr(["y", "x"], {"0": data})
+    assert can_open(folder)
+    with open_slide(folder) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 0, 40, 50), np.repeat(data[..., None], 3, 2))
 
 
 @pytest.mark.parametrize("name", ["a.isyntax", "a.vsi", "a.qptiff"])
