@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _DECODER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
 """What tifffile and the decoders under it raise on broken data (imagecodecs' errors are RuntimeErrors)."""
+
+
+_ROWS_BYTES = 2**20
+"""Rows of an uncompressed picture are read so many bytes at a time."""
 
 
 class FileBytes:
@@ -109,7 +114,9 @@ class Segments:
     def __init__(self, page: TiffPage, file: FileBytes, cache: TileCache) -> None:
         self._file, self._cache = file, cache
         self._offsets, self._counts = page.dataoffsets, page.databytecounts
-        self._decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+        self._decode: Callable[[bytes, int], Any] = partial(
+            page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader
+        )
         self._key = page.index
         self._together: Together[NDArray[Any] | None] = Together()
         self.shape = page.imagelength, page.imagewidth
@@ -119,7 +126,29 @@ class Segments:
         self.across = -(-self.shape[1] // width)
         self.count = self.across * -(-self.shape[0] // self.tile[0])
         samples = page.samplesperpixel if page.planarconfig == 1 else 1
-        self.nbytes = self.tile[0] * self.tile[1] * samples * page.dtype.itemsize
+        self._listed: bool = len(self._offsets) == len(self._counts) == self.count * self.planes
+        row_bytes = width * samples * page.dtype.itemsize
+        if self._listed and not page.is_tiled and page.is_contiguous:
+            self._take_rows(page, samples, row_bytes)
+        self.nbytes = self.tile[0] * row_bytes
+
+    def _take_rows(self, page: TiffPage, samples: int, row_bytes: int) -> None:
+        """Cut an uncompressed picture into a few rows each, where the file holds all: its strips can be gigabytes."""
+        height, width = self.shape
+        start, plane_bytes = self._offsets[0], height * row_bytes
+        if start + plane_bytes * self.planes > page.parent.filehandle.size or row_bytes < 1:
+            return
+        rows = min(height, max(1, _ROWS_BYTES // row_bytes))
+        begins = range(0, plane_bytes, rows * row_bytes)
+        self._offsets = tuple(start + k * plane_bytes + begin for k in range(self.planes) for begin in begins)
+        self._counts = tuple(min(rows * row_bytes, plane_bytes - begin) for begin in begins) * self.planes
+        self.tile, self.count = (rows, width), len(begins)
+        stored = page.dtype.newbyteorder(page.parent.byteorder)
+
+        def decode(data: bytes, _: int) -> tuple[NDArray[Any]]:
+            return (np.frombuffer(data, stored).reshape(-1, width, samples).astype(page.dtype, copy=False),)
+
+        self._decode = decode
 
     @property
     def whole(self) -> bool:
@@ -129,8 +158,7 @@ class Segments:
     @property
     def listed(self) -> bool:
         """Whether the file has a place, if an empty one, for every piece."""
-        pieces: int = self.count * self.planes
-        return len(self._offsets) == pieces and len(self._counts) == pieces
+        return self._listed
 
     def beyond(self, size: int) -> tuple[int, int]:
         """Return how many of the pieces end beyond a file's size, and how many there are."""

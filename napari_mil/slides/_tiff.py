@@ -65,9 +65,11 @@ class TiffLevel:
         self.shape, self.tile = self._first.shape, self._first.tile
         if any(plane.shape != self.shape or plane.tile != self.tile for plane in self._planes):
             raise NotCoveredError("its colour planes differ in size")
-        if self._first.nbytes > MAX_PIECE_BYTES:
+        self.nbytes = sum(plane.nbytes * plane.planes for plane in self._planes)
+        if self.nbytes > MAX_PIECE_BYTES:
             raise NotCoveredError(
-                f"it is stored in pieces of {self.tile[0]} x {self.tile[1]} pixels, too large to be decoded one by one"
+                f"it is stored in pieces of {self.tile[0]:,} x {self.tile[1]:,} pixels, too large to be decoded one by "
+                "one: it can be read when it is saved in tiles"
             )
         samples = len(pages) if len(pages) > 1 else first.samplesperpixel
         convert, self.note = rgb_converter(first, samples)
@@ -167,6 +169,8 @@ class TiffSource:
         self._kept = TileCache(_KEPT_BYTES)
         self.background = (255, 255, 255) if inner is None else inner.background
         self._levels = [TiffLevel(pages, self._bytes, self._kept, self.background) for pages in levels]
+        # a piece that did not fit would be decoded for every window of it
+        self._kept.max_bytes = max(_KEPT_BYTES, *(level.nbytes for level in self._levels))
         self.level_shapes = tuple(level.shape for level in self._levels)
         self.level_tiles = tuple(level.tile for level in self._levels)
         notes = tuple(note for note in (self._levels[0].note, self._cut_short()) if note)

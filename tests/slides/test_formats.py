@@ -16,6 +16,7 @@ from napari_mil.errors import SlideError
 from napari_mil.slides import _picture as picture
 from napari_mil.slides import can_open, open_slide
 from napari_mil.slides._fastslide import FastSlideSource
+from napari_mil.slides._segments import Segments
 from napari_mil.slides._tiff_open import _ome_scale
 
 
@@ -119,6 +120,46 @@ def test_the_scale_of_the_second_of_two_ome_pictures_of_one_size(pixels):
         page = SimpleNamespace(imagelength=611, imagewidth=903, index=index)
         assert _ome_scale(xml + "</OME>", page) == (mpp, mpp)
     assert _ome_scale(xml + "</OME>", SimpleNamespace(imagelength=9, imagewidth=9, index=0)) is None
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_of_an_uncompressed_picture_only_the_rows_wanted_are_read(tmp_path, monkeypatch, pixels, planes, byteorder):
+    """Though it is one strip, larger than any piece may be."""
+    monkeypatch.setattr("napari_mil.slides._tiff.MAX_PIECE_BYTES", 50_000)
+    monkeypatch.setattr("napari_mil.slides._segments._ROWS_BYTES", 10_000)
+    stored = np.moveaxis(pixels, 2, 0) if planes == 3 else pixels
+    options = {"planarconfig": "separate"} if planes == 3 else {}
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored.astype(np.uint16) * 257, photometric="rgb", byteorder=byteorder, **options
+    )
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert len(tiff.pages[0].dataoffsets) == planes
+    with open_slide(tmp_path / "a.tif") as slide:
+        real, read = slide._source._bytes._read, []
+        monkeypatch.setattr(slide._source._bytes, "_read", lambda at, count: read.append(count) or real(at, count))
+        np.testing.assert_array_equal(slide.read(0, 300, 400, 20, 50), pixels[300:320, 400:450])
+        row = 903 * 2 * 3
+        assert 20 * row <= sum(read) <= 20 * row + 2 * 10_000 * planes
+        windows_agree(slide, pixels)
+    with (tmp_path / "a.tif").open("r+b") as file:
+        file.truncate(1_000_000)
+    with pytest.raises(SlideError, match="can be read when it is saved in tiles"):
+        open_slide(tmp_path / "a.tif")
+
+
+def test_a_picture_in_one_compressed_strip_is_decoded_once(tmp_path, monkeypatch, pixels):
+    monkeypatch.setattr("napari_mil.slides._tiff._KEPT_BYTES", 1000)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="zlib", rowsperstrip=611)
+    with open_slide(tmp_path / "a.tif") as slide:
+        real, loads = Segments._load, []
+        monkeypatch.setattr(Segments, "_load", lambda self, index: loads.append(index) or real(self, index))
+        for row in range(0, 600, 100):
+            np.testing.assert_array_equal(slide.read(0, row, 5, 9, 9), pixels[row : row + 9, 5:14])
+        assert loads == [0]
+    monkeypatch.setattr("napari_mil.slides._tiff.MAX_PIECE_BYTES", 50_000)
+    with pytest.raises(SlideError, match=r"pieces of 611 x 903 pixels, too large .* saved in tiles"):
+        open_slide(tmp_path / "a.tif")
 
 
 def test_fluorescence_is_refused_in_a_sentence(tmp_path):
