@@ -1,7 +1,7 @@
 """Panning over unseen tissue and over seen tissue, beside napari-wsi and beside an array in memory, in one window.
 
-Goals: over unseen tissue at most 0.3 times napari-wsi; over seen tissue at most 1.3 times the same pans on an array in
-memory; no freeze of more than 50 ms beyond those of that array. ``pip install 'napari-mil[bench]'``, then
+Goals: over unseen tissue at most 0.3 times napari-wsi; over seen tissue at most 1.3 times the same pans on a plain
+array in memory; the window never busy for more than 50 ms at a stretch. ``pip install 'napari-mil[bench]'``, then
 ``python -m benchmarks.pan [SLIDE ...]``; without arguments a generated slide of 100 000 x 80 000 pixels, and the real
 ones where they are at hand.
 """
@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import dask.array as da
 import numpy as np
 
 from benchmarks._window import SHARED, need_display, wait
@@ -26,6 +25,7 @@ from benchmarks._window import SHARED, need_display, wait
 ROUNDS, PANS = 3, 12
 STEP_SCREEN_PX = 500
 ZOOMS = (1.0, 0.5)
+MOST_TO_WSI, MOST_TO_MEMORY, MOST_FREEZE_MS = 0.3, 1.3, 50.0
 REAL = ("duodenum-giardiasis-40x.tif", "breast-lobular-10x.tif")
 _MARGIN_PX = 2048
 _STUCK_S = 60
@@ -90,9 +90,7 @@ def memory(viewer: Any, path: Path, where: Strip) -> tuple[Any, Callable[[], boo
         levels = [np.asarray(slide.levels()[0][top:bottom, left:right])]
     while max(levels[-1].shape) > 1024:
         levels.append(np.ascontiguousarray(levels[-1][::2, ::2]))
-    layer = viewer.add_image(
-        [da.from_array(level, chunks=(512, 512, 3)) for level in levels], rgb=True, translate=(top, left)
-    )
+    layer = viewer.add_image(levels, rgb=True, translate=(top, left))
     return layer, lambda: True
 
 
@@ -110,9 +108,7 @@ def shown(viewer: Any, peer: str, path: Path, where: Strip) -> Iterator[Callable
 
 
 def pans(viewer: Any, where: Strip, zoom: float, complete: Callable[[], bool]) -> tuple[list[float], list[float]]:
-    """Return the milliseconds of each pan until the final pixels are drawn, and the longest freeze in each."""
-    from qtpy.QtWidgets import QApplication
-
+    """Return the milliseconds of each pan until the final pixels are drawn, and the longest freeze until the next."""
     from napari_mil._napari.viewers import camera
 
     view, canvas = camera(viewer), viewer.window._qt_viewer.canvas._scene_canvas
@@ -132,15 +128,25 @@ def pans(viewer: Any, where: Strip, zoom: float, complete: Callable[[], bool]) -
         while drawn[0] == before or not complete():
             if time.perf_counter() - start > _STUCK_S:
                 sys.exit(f"A pan was not drawn within {_STUCK_S} s")
-            turn = time.perf_counter()
-            QApplication.processEvents()
-            freeze = max(freeze, time.perf_counter() - turn)
+            freeze = max(freeze, turn())
         canvas.native.makeCurrent()
         times.append(1000 * (time.perf_counter() - start))
+        end = time.perf_counter() + 0.15  # as long as a hand takes; what is made ahead comes in meanwhile
+        while time.perf_counter() < end:
+            freeze = max(freeze, turn())
+            time.sleep(0.001)
         freezes.append(1000 * freeze)
-        wait(0.15)  # as long as a hand takes
     canvas.events.draw.disconnect(count)
     return times, freezes
+
+
+def turn() -> float:
+    """Let Qt handle what has come; return the seconds for which the window answered nothing else."""
+    from qtpy.QtWidgets import QApplication
+
+    start = time.perf_counter()
+    QApplication.processEvents()
+    return time.perf_counter() - start
 
 
 def measure(viewer: Any, path: Path) -> dict[str, Any]:
@@ -154,15 +160,15 @@ def measure(viewer: Any, path: Path) -> dict[str, Any]:
         unseen: dict[str, list[float]] = {peer: [] for peer in PEERS}
         seen: dict[str, list[float]] = {peer: [] for peer in PEERS}
         freeze: dict[str, list[float]] = {peer: [] for peer in PEERS}
-        for turn in range(ROUNDS):
-            where = Strip(shape, zoom, turn)
+        for row in range(ROUNDS):
+            where = Strip(shape, zoom, row)
             for peer in PEERS:
                 with shown(viewer, peer, path, where) as complete:
                     first, gaps = pans(viewer, where, zoom, complete)
-                    again, _ = pans(viewer, where, zoom, complete)
+                    again, more_gaps = pans(viewer, where, zoom, complete)
                 unseen[peer] += first
                 seen[peer] += again
-                freeze[peer] += gaps
+                freeze[peer] += gaps + more_gaps
         middle = {peer: statistics.median(unseen[peer]) for peer in PEERS}
         after = {peer: statistics.median(seen[peer]) for peer in PEERS}
         worst = {peer: float(np.percentile(freeze[peer], 95)) for peer in PEERS}
@@ -170,9 +176,14 @@ def measure(viewer: Any, path: Path) -> dict[str, Any]:
             "unseen_ms": {peer: round(value, 1) for peer, value in middle.items()},
             "seen_ms": {peer: round(value, 1) for peer, value in after.items()},
             "freeze_p95_ms": {peer: round(value, 1) for peer, value in worst.items()},
+            "freeze_longest_ms": {peer: round(max(freeze[peer]), 1) for peer in PEERS},
             "unseen_to_napari_wsi": round(middle["napari_mil"] / middle["napari_wsi"], 2),
             "seen_to_memory": round(after["napari_mil"] / after["memory"], 2),
-            "freeze_beyond_memory_ms": round(worst["napari_mil"] - worst["memory"], 1),
+            "met": {
+                "unseen": middle["napari_mil"] <= MOST_TO_WSI * middle["napari_wsi"],
+                "seen": after["napari_mil"] <= MOST_TO_MEMORY * after["memory"],
+                "freeze": max(freeze["napari_mil"]) <= MOST_FREEZE_MS,
+            },
         }
     return result
 
