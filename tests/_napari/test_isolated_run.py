@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -15,7 +16,11 @@ from napari_mil._napari.widgets.panel import MILPanel
 
 
 def others() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "napari_mil.features._isolated" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it may be ending
+            found += [child] if "napari_mil.features._isolated" in child.cmdline() else []
+    return found
 
 
 def test_a_ticked_run_computes_elsewhere_and_shows_its_map_here(open_window, run_panel, small_slide: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -20,7 +21,11 @@ from napari_mil.tiling import TileGrid
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "napari_mil.features._isolated" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it may be ending
+            found += [child] if "napari_mil.features._isolated" in child.cmdline() else []
+    return found
 
 
 def test_features_are_those_of_this_process(slide: Slide, grid: TileGrid, tmp_path: Path) -> None:
