@@ -47,9 +47,13 @@ _THRESHOLD_MIN, _THRESHOLD_MAX = 10.0, 20.0
 stained stroma, even pale, lies above the upper, so that a slide without glass is not split in two. Over real H&E slides
 the 99th percentile of glass was 3 to 6, the fifth of tissue 20 to 73."""
 
-_GLASS_PERCENTILE, _FAINT_MIN, _GRAIN_RATIO = 80, 2.0, 1.6
-"""Faint tissue is by so much more colourful (saturation) and so many times as grained as all but a fifth of the
-glass: glare around tissue is coloured but smooth, droplets under the cover slip are grained but grey."""
+_FAT_CELL_UM = 96.0
+"""As wide as fat cells mostly are at most."""
+
+_GLASS_PERCENTILE, _FAINT_MIN, _GRAIN_RATIO, _GRAIN_MIN = 80, 2.0, 1.6, 0.3
+"""Faint tissue is by so much more colourful (saturation), and so many times and by so much as grained (grey values),
+as all but a fifth of the glass: glare around tissue is coloured but smooth, droplets under the slip are grained but
+grey."""
 
 _SMOOTH_RANGE = 4
 """Most grey values among nine neighbouring pixels of glass."""
@@ -284,9 +288,12 @@ def _faint(
 
     What is known is left out of the means, so that they do not spill over its edge.
     """
-    solid = ndimage.binary_opening(known, disk_um(_SMOOTH_UM, um_per_px))
+    solid = ndimage.binary_opening(known, disk_um(_FAINT_UM / 2, um_per_px))
     open_ = (~ndimage.binary_dilation(solid, disk_um(_CLOSE_UM, um_per_px))).astype(np.float32)
     glass = glass & (open_ > 0) & (saturation <= _THRESHOLD_MAX)
+    # the inside of fat cells is smooth as well
+    clear = ndimage.binary_erosion(glass, disk_um(_FAT_CELL_UM / 2, um_per_px))
+    glass = clear if np.count_nonzero(clear) >= _GLASS_SHARE_MIN * glass.size else glass
     if np.count_nonzero(glass) < _GLASS_SHARE_MIN * glass.size:
         return np.zeros(glass.shape, bool)
     sigma = [_FAINT_UM / um for um in um_per_px]
@@ -295,7 +302,7 @@ def _faint(
     found = weight > 0.1  # elsewhere nothing is left to take a mean of
     for values, ratio, least in (
         (np.minimum(saturation, np.float32(_THRESHOLD_MAX)), 1.0, _FAINT_MIN),
-        (np.sqrt(_variance(grey)), _GRAIN_RATIO, 0.0),
+        (np.sqrt(_variance(grey)), _GRAIN_RATIO, _GRAIN_MIN),
     ):
         mean = ndimage.gaussian_filter(values * open_, sigma) / weight
         found &= mean > ratio * np.percentile(mean[glass], _GLASS_PERCENTILE) + least
