@@ -1,6 +1,7 @@
 """What a person has set in the window and wants to find again: scales of slides, and how colours are shown.
 
-Kept in one small JSON file in the user's configuration folder (``NAPARI_MIL_CONFIG`` names another). Only the window
+Kept in one small JSON file in the user's configuration folder (``NAPARI_MIL_CONFIG`` names another). One entry is set
+in the file itself: ``"tile_cache_gb"``, the memory for decoded tiles. Only the window
 follows it: what is computed without a window depends on what it was given, and on nothing that lies around.
 """
 
@@ -27,6 +28,8 @@ MOST_SCALES = 1000
 """Slides whose scale is kept; those set longest ago are dropped first."""
 
 _MOST_BYTES = 1_000_000
+_LEAST_CACHE_GB, _MOST_CACHE_GB = 0.05, 1e5
+"""Less than one screen of tiles would have each decoded again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,13 @@ class Preferences:
         By the slide's quickhash, oldest first.
     true_colours : bool
         Whether slides are shown in the colours that their profile gives them.
+    tile_cache_gb : float or None
+        Most memory for decoded tiles of all slides together, in 10^9 bytes; None for what suits the machine.
     """
 
     scales: Mapping[str, OwnScale] = field(default_factory=dict)
     true_colours: bool = True
+    tile_cache_gb: float | None = None
 
 
 def preferences_file() -> Path:
@@ -140,7 +146,13 @@ def _parsed(raw: Any) -> Preferences:
             continue
         if all(math.isfinite(v) and v > 0 for v in own.mpp):
             scales[quickhash] = own
-    return Preferences(scales, raw.get("true_colours") is not False)
+    return Preferences(scales, raw.get("true_colours") is not False, _cache_gb(raw.get("tile_cache_gb")))
+
+
+def _cache_gb(raw: Any) -> float | None:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return None
+    return float(raw) if _LEAST_CACHE_GB <= raw <= _MOST_CACHE_GB else None
 
 
 def _write(known: Preferences) -> None:
@@ -148,6 +160,7 @@ def _write(known: Preferences) -> None:
     record = {
         "scales": {key: {"mpp": list(own.mpp), "day": own.day} for key, own in known.scales.items()},
         "true_colours": known.true_colours,
+        "tile_cache_gb": known.tile_cache_gb,
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..preferences import read_preferences
-from ..slides import slide_name
+from ..slides import limit_tile_cache, slide_name
 from .viewers import camera
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def slide_layer_data(slide: Slide) -> LayerData:
         For a napari reader.
     """
     known = read_preferences()
+    limit_tile_cache(None if known.tile_cache_gb is None else int(known.tile_cache_gb * 1e9))
     own = known.scales.get(slide.quickhash)
     # what was asked for at opening comes before what was set once
     given = own.mpp if own is not None and slide.mpp == slide.stated_mpp else None

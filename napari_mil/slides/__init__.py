@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
+    from ._cache import limit_tile_cache as limit_tile_cache
     from ._faults import Faults as Faults
     from ._indexing import spans as spans
     from ._name import SLIDE_EXTENSIONS as SLIDE_EXTENSIONS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "_cache": ["limit_tile_cache"],
         "_faults": ["Faults"],
         "_indexing": ["spans"],
         "_name": ["SLIDE_EXTENSIONS", "slide_name"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ._cache import TileCache
+from ._cache import Budget, TileCache
 from ._faults import Faults
 from ._pyramid import PyramidLevel
 
@@ -30,17 +30,17 @@ _FAR_APART = 3.0
 four apart make it fetch and draw up to sixteen times the pixels of its canvas."""
 
 
-def build_levels(slide: Slide, cache_bytes: int, convert: Convert | None = None) -> list[PyramidLevel]:
+def build_levels(slide: Slide, budget: Budget, convert: Convert | None = None) -> list[PyramidLevel]:
     """Line up the levels of a slide down to an overview.
 
     Parameters
     ----------
     slide : Slide
         The slide.
-    cache_bytes : int
-        Most bytes that tiles of all levels may hold. Stored levels share three quarters of it; every computed level has
-        its own part of the last quarter, for neither looking around at full resolution nor making the level above may
-        push out an overview that took long to compute.
+    budget : Budget
+        Of tiles of all levels, and of whatever else shares it. Stored levels may take three quarters; every computed
+        level has its own part of the last quarter, for neither looking around at full resolution nor making the level
+        above may push out an overview that took long to compute. Other slides push out stored tiles first.
     convert : callable, optional
         What stored tiles go through when they are decoded; see `PyramidLevel`.
 
@@ -52,8 +52,8 @@ def build_levels(slide: Slide, cache_bytes: int, convert: Convert | None = None)
     """
     plan = _plan(slide.shown_shapes)
     computed = sum(stored is None for stored, _ in plan)
-    computed_bytes = cache_bytes // 4 // max(1, computed)
-    tiles, faults = TileCache(cache_bytes - computed_bytes * computed), Faults()
+    computed_bytes = budget.max_bytes // 4 // max(1, computed)
+    tiles, faults = TileCache(budget.max_bytes - computed_bytes * computed, budget), Faults()
     levels: list[PyramidLevel] = []
     for index, (stored, shape) in enumerate(plan):
         levels.append(
@@ -62,7 +62,7 @@ def build_levels(slide: Slide, cache_bytes: int, convert: Convert | None = None)
                 index,
                 shape,
                 tile=(CHUNK_PX, CHUNK_PX) if stored is None else cached_tile(slide.level_tiles[stored]),
-                cache=TileCache(computed_bytes) if stored is None else tiles,
+                cache=TileCache(computed_bytes, budget, spared=True) if stored is None else tiles,
                 faults=faults,
                 stored=stored,
                 above=levels[-1] if levels else None,

@@ -73,8 +73,8 @@ def open_slide(
     mpp : float or (float, float), optional
         Microns per level-0 pixel, one number or (y, x); overrides what the file says.
     cache_bytes : int, optional
-        Most memory that decoded tiles of the pyramid may hold; by default 1 GB or an eighth of the memory, the
-        smaller.
+        Most memory that decoded tiles of the pyramid may hold; by default all slides share 1 GB or an eighth of the
+        memory, the smaller (see `limit_tile_cache`).
 
     Returns
     -------

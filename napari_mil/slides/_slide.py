@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ._cache import default_cache_bytes
+from ._cache import Budget, tile_budget
 from ._geometry import level_scales, shown_shape
 from ._icc import srgb_transform
 from ._levels import CHUNK_PX, build_levels
@@ -120,7 +120,7 @@ class Slide:
         self.icc_profile = None if icc_note else profile
         self.notes: tuple[str, ...] = (*(note for note in (mpp_note, icc_note) if note), *source.notes)
 
-        self._cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
+        self._budget = tile_budget() if cache_bytes is None else Budget(cache_bytes)
         self._levels_lock = threading.Lock()
         self._levels: dict[bool, list[PyramidLevel]] = {}
         self._rests = 0
@@ -319,12 +319,10 @@ class Slide:
             (h, w, 3) uint8 each, finest first, the last at most 1024 px on its long edge.
         """
         convert = self._srgb if srgb else None
-        # of two kinds of levels, each may hold half
-        share = self._cache_bytes if self._srgb is None else self._cache_bytes // 2
         with self._levels_lock:
             kind = convert is not None
             if kind not in self._levels:
-                self._levels[kind] = build_levels(self, share, convert)
+                self._levels[kind] = build_levels(self, self._budget, convert)
             return list(self._levels[kind])
 
     def pyramid(self, *, srgb: bool = True) -> list[da.Array]:

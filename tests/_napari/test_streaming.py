@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from napari_mil._napari.streaming import WAIT_S, ScreenLevel, stream_of
 from napari_mil._napari.viewers import camera
+from napari_mil.preferences import keep_true_colours, preferences_file, read_preferences
 from napari_mil.slides import PyramidLevel, Slide
+from napari_mil.slides._cache import default_cache_bytes, tile_budget
 
 
 @pytest.fixture
@@ -174,7 +177,7 @@ def test_a_thousand_pans_keep_within_the_cache(shown, fiducial, qtbot):
         row, col = rng.uniform(0, 6000), rng.uniform(0, 9000)
         box = int(np.clip(row, 0, 5000)), int(np.clip(col, 0, 8000))
         stream.show(stream.slide.levels()[0], *box, 900, 900)
-    assert cached_bytes(stream.slide) <= stream.slide._cache_bytes
+    assert cached_bytes(stream.slide) <= tile_budget().max_bytes
     qtbot.waitUntil(lambda: not stream.waiting, timeout=30_000)
     assert len(stream._futures) < 50
 
@@ -202,3 +205,42 @@ def test_damage_is_told_of_once(shown, fiducial, qtbot, monkeypatch):
     assert "drawn as grey stripes" in told[0]
     values = np.unique(displayed(layer)[0])
     assert {150, 200} <= set(values.tolist())
+
+
+def test_faults_found_in_a_thread_of_naparis_are_told_of_in_the_windows(shown, fiducial, qtbot, monkeypatch, recwarn):
+    """Its asynchronous slicing runs beside the window, where Qt starts no timers."""
+    told: list[str] = []
+    monkeypatch.setattr("napari_mil._napari.streaming.show_warning", told.append)
+    _, layer = shown(fiducial)
+    stream = stream_of(layer)
+    qtbot.waitUntil(lambda: not stream.waiting, timeout=20_000)
+
+    def fail(self, *args):
+        raise MemoryError
+
+    monkeypatch.setattr(Slide, "read", fail)
+    level = stream.slide.levels()[0]
+    schedule, where = stream._schedule, []
+    monkeypatch.setattr(stream, "_schedule", lambda: (where.append(threading.current_thread()), schedule()))
+    stream._arrived.disconnect()
+    stream._arrived.connect(stream._schedule)
+    slicing = threading.Thread(target=stream.show, args=(level, 5000, 8000, 600, 600))
+    slicing.start()
+    qtbot.waitUntil(lambda: bool(told), timeout=20_000)
+    slicing.join()
+    assert set(where) == {threading.main_thread()}
+    assert len(told) == 1
+
+
+def test_the_memory_for_tiles_is_a_setting(shown, fiducial, monkeypatch):
+    """Of the preferences file, from the next slide on that is opened."""
+    path = preferences_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for written, bound in ((0.2, 200_000_000), (-1, default_cache_bytes()), ("much", default_cache_bytes())):
+        path.write_text(json.dumps({"tile_cache_gb": written}))
+        viewer, _ = shown(fiducial)
+        assert tile_budget().max_bytes == bound
+        viewer.close()
+    path.write_text(json.dumps({"tile_cache_gb": 0.2}))
+    keep_true_colours(False)  # what is set in the window leaves it as it is
+    assert read_preferences().tile_cache_gb == 0.2

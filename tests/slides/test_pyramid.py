@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_mil.slides import PyramidLevel, Slide, open_slide, resize_area
-from napari_mil.slides._cache import TileCache, default_cache_bytes
+from napari_mil.slides._cache import Budget, TileCache, default_cache_bytes, limit_tile_cache, tile_budget
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +167,69 @@ def test_cache_is_bounded_and_forgets_the_oldest(steps):
             assert (tile == name).all()
             used = [k for k in used if k != key] + [key]
         kept = [k for k in used if k in cache]
-        assert cache.nbytes == sum(cache._tiles[k].nbytes for k in kept) <= 100
+        assert cache.nbytes == sum(cache._tiles[k][1].nbytes for k in kept) <= 100
         # whatever is kept was used later than whatever was dropped
         assert kept == used[len(used) - len(kept) :]
     cache.clear()
     assert cache.nbytes == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["put", "get", "clear"]), st.integers(0, 2), st.integers(0, 9)), max_size=60))
+def test_caches_of_one_budget_keep_to_it_and_drop_the_oldest_of_all(steps):
+    """The third is spared: its tiles go only when the others have none."""
+    budget = Budget(100)
+    caches = [TileCache(80, budget), TileCache(80, budget), TileCache(80, budget, spared=True)]
+    used: list[tuple[int, int]] = []
+    for what, which, name in steps:
+        if what == "put":
+            caches[which].put((0, 0, name), np.full(10 + name, name, np.uint8))
+        elif what == "clear":
+            caches[which].clear()
+        if what != "clear" and caches[which].get((0, 0, name)) is not None:
+            used = [one for one in used if one != (which, name)] + [(which, name)]
+        assert budget.nbytes == sum(cache.nbytes for cache in caches) <= 100
+        used = [one for one in used if one[1] in [key[2] for key in caches[one[0]]._tiles]]
+        for which_one, cache in enumerate(caches):
+            assert [key[2] for key in cache._tiles] == [name for one, name in used if one == which_one]
+
+
+def test_the_oldest_tile_of_all_slides_goes_and_computed_ones_last():
+    budget = Budget(30)
+    first, second, computed = TileCache(30, budget), TileCache(30, budget), TileCache(30, budget, spared=True)
+    for cache, name in ((computed, 0), (first, 1), (second, 2)):
+        cache.put((0, 0, name), np.zeros(10, np.uint8))
+    first.get((0, 0, 1))
+    first.put((0, 0, 3), np.zeros(10, np.uint8))
+    assert (0, 0, 2) not in second
+    second.put((0, 0, 4), np.zeros(20, np.uint8))
+    assert first.nbytes == 0
+    assert (0, 0, 0) in computed
+    budget.resize(20)
+    assert (0, 0, 0) in computed
+    assert second.nbytes == 0
+    del computed, cache
+    assert budget.nbytes == 0
+
+
+def test_all_slides_share_one_bound_which_can_be_set(noise_slide):
+    limit_tile_cache(9 * 512 * 512 * 3)
+    try:
+        with open_slide(noise_slide) as one, open_slide(noise_slide) as other:
+            one.levels()[0][:]
+            held = sum(level._cache.nbytes for level in one.levels()[:1])
+            assert held > 4 * 512 * 512 * 3
+            other.levels()[0][:]
+            assert sum(level._cache.nbytes for level in one.levels()[:1]) < held
+            assert 0 < tile_budget().nbytes <= 9 * 512 * 512 * 3
+            limit_tile_cache(2 * 512 * 512 * 3)
+            assert tile_budget().nbytes <= 2 * 512 * 512 * 3
+        assert not any(level._cache.nbytes for slide in (one, other) for level in slide.levels())
+    finally:
+        limit_tile_cache(None)
+    assert tile_budget().max_bytes == default_cache_bytes()
+    with pytest.raises(ValueError, match="must be positive"):
+        limit_tile_cache(0)
 
 
 def test_a_tile_larger_than_the_cache_is_not_kept():
