@@ -125,7 +125,7 @@ class Stream(QObject):
         for future in pending:
             future.add_done_callback(self._done)
         if len(self._faults) and not self._told:
-            self._schedule()
+            self._arrived.emit()  # napari may slice in a thread of its own, where no timer can be started
 
     def _done(self, future: Future[object]) -> None:
         if future.cancelled():

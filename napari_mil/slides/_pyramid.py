@@ -339,16 +339,25 @@ class PyramidLevel:
             raise _RestedError
         try:
             tile, flawed = self._renewed(place) or self._compute(place, height, width, since)
-        except SlideError as error:
+        except _RestedError:
+            raise
+        except Exception as error:
             if self._slide.closed:
                 raise
             # one bad tile must not hide the rest of the slide from the person looking at it
-            self._faults.note(key, error)
+            self._faults.note(key, error if isinstance(error, SlideError) else self._unforeseen(error))
             return hatched(height, width), True
         self._faults.forgive(key)
         self._faults.stripe(key, flawed)
         self._cache.put(key, tile, cleared)
         return tile, bool(flawed)
+
+    def _unforeseen(self, error: Exception) -> SlideError:
+        if isinstance(error, MemoryError):
+            return SlideError(f"There is too little memory to read {self._slide.path}. Close other programs or slides.")
+        said = SlideError(f"{self._slide.path} cannot be read ({type(error).__name__}: {error}). Copy it again.")
+        said.__cause__ = error
+        return said
 
     def _renewed(self, place: Place) -> tuple[NDArray[np.uint8], tuple[Place, ...]] | None:
         """Return a tile with stripes as it was, where none of what they stand for can be read yet."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -346,3 +348,30 @@ def test_whoever_waits_for_pixels_gets_them_though_the_window_has_gone(noise_sli
         gate.set()
         wait([future for future in view if not future.cancelled()], 20)
         assert np.array_equal(exact.result(20), truth)
+
+
+@pytest.mark.parametrize(
+    ("accident", "says"),
+    [(MemoryError(), "too little memory to read"), (struct.error("unpack"), r"cannot be read \(error: unpack\)")],
+)
+def test_any_accident_is_a_fault_that_is_shown_counted_and_said_once(
+    noise_slide, noise_levels, monkeypatch, caplog, accident, says
+):
+    real, now = Slide.read, [0.0]
+    monkeypatch.setattr("napari_mil.slides._faults.time.monotonic", lambda: now[0])
+
+    def fail(self: Slide, *_: int) -> np.ndarray:
+        raise accident
+
+    monkeypatch.setattr(Slide, "read", fail)
+    with open_slide(noise_slide) as slide:
+        level = slide.levels()[0]
+        rgb, pending = level.glimpse(0, 0, 600, 600, wait_s=20)
+        assert pending == []  # nobody goes on asking
+        assert set(np.unique(rgb)) == {150, 200}
+        assert len(level.faults) == 4
+        assert re.search(says, str(level.faults.first))
+        assert len(caplog.records) == 1
+        now[0] += RETRY_S
+        monkeypatch.setattr(Slide, "read", real)
+        assert np.array_equal(level[:600, :600], noise_levels[0][:600, :600])
