@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..tiling import TileGrid
 
 _LEAST_FILL = 0.9
+_BLOCK_BYTES = 64 * 2**20
+"""A box is read at once, by every thread its own: a batch of tiles much finer than the patches would take gigabytes."""
+
 _LOST_AT_LEAST, _LOST_SHARE = 10, 0.05  # a slide that has lost more than both is not to be judged
 
 
@@ -164,10 +167,19 @@ def read_batch(slide: Slide, grid: TileGrid, tiles: NDArray[np.int64]) -> tuple[
 
 
 def _blocks(corners: NDArray[np.float64], size: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Divide tiles into boxes in which little would be read for nothing, where the halves have the least area."""
+    """Divide tiles into boxes in which little would be read for nothing, none larger than `_BLOCK_BYTES` if avoidable.
+
+    Where much would be, they are cut where the halves have the least area; where a box is only large, in its middle.
+    """
     first, last = corners.min(0), corners.max(0)
-    if len(corners) * size.prod() >= _LEAST_FILL * (last - first + size).prod():
-        return [np.arange(len(corners))]
+    area = float((last - first + size).prod())
+    if len(corners) * size.prod() >= _LEAST_FILL * area:
+        if 3 * area <= _BLOCK_BYTES or not (last > first).any():
+            return [np.arange(len(corners))]
+        axis = int(np.argmax(last - first))
+        near = corners[:, axis] <= (first[axis] + last[axis]) / 2
+        halves = np.flatnonzero(near), np.flatnonzero(~near)
+        return [half[block] for half in halves for block in _blocks(corners[half], size)]
     orders = [np.argsort(corners[:, axis], kind="stable") for axis in range(2)]
     areas = [_areas(corners[o], size)[:-1] + _areas(corners[o[::-1]], size)[-2::-1] for o in orders]
     axis = int(areas[1].min() < areas[0].min())

@@ -102,6 +102,21 @@ def test_every_row_is_its_tile(slide: Slide, grid: TileGrid, quarters: Encoder) 
         np.testing.assert_allclose(features.values[k], means, atol=2 / 255)
 
 
+def test_no_block_is_larger_than_what_may_be_read_at_once() -> None:
+    """Full ones are halved; a single tile cannot be, nor many of one place."""
+    size = np.array([900.5, 900.5])
+    for step in (900.5, 450.25):
+        corners = np.array([(row, col) for row in range(16) for col in range(24)]) * step
+        blocks = _blocks(corners, size)
+        assert sorted(np.concatenate(blocks).tolist()) == list(range(384))
+        boxes = [3 * (np.ptp(corners[block], axis=0) + size).prod() for block in blocks]
+        assert max(boxes) <= 64 * 2**20
+        assert sum(boxes) / len(boxes) > 16 * 2**20  # halved no further than need be
+    large = np.array([6000.0, 6000.0])
+    assert sorted(map(len, _blocks(np.array([[0.0, 0.0], [6000.0, 0.0]]), large))) == [1, 1]
+    assert [len(block) for block in _blocks(np.zeros((3, 2)), large)] == [3]
+
+
 def test_threads_and_blocks_do_not_show(slide: Slide, grid: TileGrid) -> None:
     encoder = load_encoder("colour-texture", tile_px=32, mpp=0.53)
     torch.set_num_threads(2)
