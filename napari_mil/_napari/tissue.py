@@ -162,7 +162,9 @@ def read_outlines(layer: Shapes, slide_layer: Layer) -> list[Annotation]:
         closed = _area_ring(np.asarray(ring), kind)
         if closed is None:
             continue
-        area = _in_slide(shapely.Polygon(_to_l0_xy(closed, layer, slide_layer)))
+        area = _valid(shapely.Polygon(_to_l0_xy(closed, layer, slide_layer)))
+        if area.area == 0:  # a line that was loaded, drawn there and back
+            continue
         # what was drawn by hand in a layer of loaded outlines only inherits their features
         belongs = loaded and kind == "path" and features["outline"][number] == features["outline"][number]
         key: Any = features["outline"][number] if belongs else f"drawn {number}"
@@ -174,7 +176,7 @@ def read_outlines(layer: Shapes, slide_layer: Layer) -> list[Annotation]:
     return found
 
 
-def _in_slide(polygon: shapely.Polygon) -> Any:
+def _valid(polygon: shapely.Polygon) -> Any:
     return polygon if polygon.is_valid else shapely.make_valid(polygon)
 
 
