@@ -28,6 +28,30 @@ class FeaturesError(NapariMilError):
     """A feature file cannot be read, written, or belongs to something else."""
 
 
+class PatchSizeUnknownError(FeaturesError):
+    """Neither a feature file nor one beside it says how large its patches are."""
+
+
+class ScaleUnknownError(FeaturesError):
+    """A feature file needs the slide's scale, which nobody has said."""
+
+
+class OtherSlideError(FeaturesError):
+    """A feature file was made from another slide than the one at hand, or at another scale.
+
+    Parameters
+    ----------
+    found : str
+        What was found.
+    remedy : str
+        What to do about it on the command line.
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found} {remedy}")
+        self.found = found
+
+
 class ModelError(NapariMilError):
     """A MIL model or its checkpoint cannot be loaded, or does not fit the features."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._checkpoint import read_entry as read_entry
     from ._checkpoint import save_model as save_model
     from ._fit import check_fit as check_fit
+    from ._fit import made_elsewhere as made_elsewhere
     from ._registry import MODEL_NAMES as MODEL_NAMES
     from ._registry import create_model as create_model
 
@@ -28,7 +29,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_base": ["BagOutput", "MILModel", "Score"],
         "_card": ["ModelCard", "ScoreKind"],
         "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "read_entry", "save_model"],
-        "_fit": ["check_fit"],
+        "_fit": ["check_fit", "made_elsewhere"],
         "_registry": ["MODEL_NAMES", "create_model"],
     },
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
+    from ._covered import covered_mask as covered_mask
     from ._grid import TileGrid as TileGrid
     from ._grid import TissueMask as TissueMask
     from ._learned import SEGMENTERS as SEGMENTERS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "_covered": ["covered_mask"],
         "_grid": ["TileGrid", "TissueMask"],
         "_learned": ["SEGMENTERS", "why_no_segmenter"],
         "_outlines": ["outlines"],

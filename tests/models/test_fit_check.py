@@ -43,3 +43,28 @@ def test_each_difference_is_one_sentence(change, words):
     assert reason.count(". ") == 0
     for word in words:
         assert word in reason
+
+
+ELSEWHERE = replace(ENCODER, weights_hash="", version="")
+
+
+def test_of_another_tools_file_name_length_and_microns_count():
+    """It knows neither weights nor version, and may have scaled its patches: 100 px at 2 um are the same 200 um."""
+    assert check_fit(CARD, ELSEWHERE) is None
+    assert check_fit(CARD, replace(ELSEWHERE, name="")) is None
+    assert check_fit(CARD, replace(ELSEWHERE, tile_px=100, mpp=2.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "uni_v1"}, ["idc_cnn", "uni_v1"]),
+        ({"name": "", "dim": 96}, ["256", "these features have 96"]),
+        ({"tile_px": 100}, ["200 µm", "400 µm"]),
+    ],
+)
+def test_what_another_tools_file_does_know_must_agree(change, words):
+    reason = check_fit(CARD, replace(ELSEWHERE, **change))
+    assert reason is not None
+    for word in words:
+        assert word in reason

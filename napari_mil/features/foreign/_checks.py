@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import FeaturesError
+from ...errors import FeaturesError, OtherSlideError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ...slides import SlideRef
     from .._features import Features
 
+MADE_FROM = "Give the slide that it was made from with --slide."
+SCALE_TOLERANCE = 0.02
 SIZE_TOLERANCE_PX = 1.0
 """Tools round patch sizes to whole pixels, up or down."""
 
@@ -34,11 +36,14 @@ class Given:
         Edge of a patch in level-0 pixels.
     slide_mpp : float or None
         Microns per level-0 pixel.
+    accept : bool
+        Take the file for the slide's whatever speaks against it, knowingly.
     """
 
     slide: SlideRef | None
     patch_size: float | None
     slide_mpp: float | None
+    accept: bool = False
 
     @property
     def mpp_yx(self) -> tuple[float, float] | None:
@@ -73,27 +78,28 @@ def matched(values: NDArray[np.float32], xy: NDArray[np.float64], path: Path) ->
 
 
 def check_place(features: Features, given: Given, stated: tuple[int, int] | None, path: Path) -> None:
-    """Raise FeaturesError where tiles lie outside the slide, or the file states another slide's size.
+    """Raise OtherSlideError where tiles lie outside the slide, or the file states another slide's size.
 
     A tile may hang over the right and lower edge, as tools that pad write it; its corner must lie on the slide.
     """
-    if given.slide is not None and stated is not None and tuple(stated) != tuple(given.slide.shape):
-        raise FeaturesError(
-            f"{path} was made from a slide of {stated[1]} x {stated[0]} px, but {given.slide.path} has "
-            f"{given.slide.shape[1]} x {given.slide.shape[0]} px. Give the slide that it was made from with --slide."
+    slide = given.slide
+    if slide is not None and stated not in (None, slide.shape) and not given.accept:
+        raise OtherSlideError(
+            f"{path} was made from a slide of {_size(stated)}, but {slide.path} has {_size(slide.shape)}.",
+            MADE_FROM,
         )
     l0_rc, shape = features.grid.l0_rc, features.slide.shape
     outside = (l0_rc < 0).any(axis=1)
-    if given.slide is not None or stated is not None:
+    if slide is not None or stated is not None:
         outside |= (l0_rc >= np.array(shape)).any(axis=1)
-    if outside.any():
+    if outside.any() and not given.accept:
         row, col = l0_rc[outside][0]
-        raise FeaturesError(
+        raise OtherSlideError(
             f"{int(outside.sum()):,} of {len(l0_rc):,} tiles of {path} lie outside the slide of {shape[1]} x "
             f"{shape[0]} px (one at x {col}, y {row}): it belongs to another slide, or slide scale or patch size are "
-            "wrong. "
+            "wrong.",
             "Give the slide that it was made from with --slide, its scale with --slide-mpp, or the size with "
-            "--patch-size."
+            "--patch-size.",
         )
     if not np.isfinite(features.values).all():
         bad = int((~np.isfinite(features.values)).any(axis=1).sum())
@@ -110,6 +116,10 @@ def check_patch_size(stated: float, given: Given, path: Path) -> None:
             f"{path} says that its patches are {stated:g} level-0 pixels wide, not {given.patch_size:g}. "
             "Leave out --patch-size, or give the slide that it was made from."
         )
+
+
+def _size(shape: tuple[int, int] | None) -> str:
+    return f"{shape[1]} x {shape[0]} px" if shape else ""
 
 
 def _short(err: BaseException) -> str:

@@ -23,6 +23,7 @@ def read_foreign(
     slide: SlideRef | None = None,
     patch_size: float | None = None,
     slide_mpp: float | None = None,
+    accept_other_slide: bool = False,
 ) -> Features:
     """Read a feature file of any known tool, told by its fields.
 
@@ -36,6 +37,8 @@ def read_foreign(
         Edge of a patch in level-0 pixels, where neither the file nor one beside it says it. It is never guessed.
     slide_mpp : float, optional
         Microns per level-0 pixel, where there is no slide or it does not say; before the slide's own.
+    accept_other_slide : bool
+        Take the file for ``slide``'s, whatever speaks against it.
 
     Returns
     -------
@@ -46,8 +49,8 @@ def read_foreign(
     Raises
     ------
     FeaturesError
-        Where the file is missing, damaged, of no known tool, of another slide or scale, or patch size or scale are
-        unknown; the message names the option that helps.
+        Where the file is missing, damaged or of no known tool. Its children: OtherSlideError, PatchSizeUnknownError and
+        ScaleUnknownError; the message names the option that helps.
     ValueError
         If ``patch_size`` or ``slide_mpp`` is not a positive number.
     """
@@ -66,7 +69,7 @@ def read_foreign(
             f"{path} is no feature file of {known} or napari-mil, or it is damaged. Choose another file; of a tensor "
             "(.pt), the file with its places must lie where its tool puts it."
         )
-    features: Features = _module(kind).read(path, Given(slide, patch_size, slide_mpp))
+    features: Features = _module(kind).read(path, Given(slide, patch_size, slide_mpp, accept_other_slide))
     return features
 
 

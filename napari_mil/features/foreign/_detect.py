@@ -80,6 +80,8 @@ def _of_hdf5(path: Path) -> Format | None:
     import h5py
 
     with h5py.File(path, "r") as file:
+        if "scores" in file:  # an attention map of ours
+            return None
         own, fields = set(file.attrs), {name for name in file if isinstance(file[name], h5py.Dataset)}
         of_coords = set(file["coords"].attrs) if "coords" in fields else set()
         of_features = set(file["features"].attrs) if "features" in fields else set()

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import FeaturesError
+from ...errors import FeaturesError, OtherSlideError, PatchSizeUnknownError, ScaleUnknownError
 from ...slides import SlideRef
 from ...tiling import TileGrid
 from .._features import EncoderInfo, Features
-from ._checks import SIZE_TOLERANCE_PX, Given, check_patch_size, matched
+from ._checks import SCALE_TOLERANCE, SIZE_TOLERANCE_PX, Given, check_patch_size, matched
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-_SCALE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,17 +132,18 @@ def _tile_l0(found: Found, given: Given, scale: tuple[float, float] | None, path
                 if found.tile_um is not None
                 else ""
             )
-            raise FeaturesError(
+            raise PatchSizeUnknownError(
                 f"{path} does not say how large its patches are in level-0 pixels, nor does a file beside it. "
                 f"Give the size with --patch-size{needs}."
             )
         return float(given.patch_size)
     check_patch_size(stated, given, path)
-    if by_scale is not None and abs(by_scale - stated) > SIZE_TOLERANCE_PX + _SCALE_TOLERANCE * stated:
-        raise FeaturesError(
+    off = 0.0 if by_scale is None else abs(by_scale - stated)
+    if off > SIZE_TOLERANCE_PX + SCALE_TOLERANCE * stated and not given.accept:
+        raise OtherSlideError(
             f"{path} says that a patch of {found.tile_um:g} microns is {stated:g} level-0 pixels wide, but at the "
-            f"slide's scale of {_mean(scale):g} microns per pixel it would be {by_scale:.4g}. Give the slide that it "
-            "was made from with --slide, or its scale with --slide-mpp."
+            f"slide's scale of {_mean(scale):g} microns per pixel it would be {by_scale:.4g}.",
+            "Give the slide that it was made from with --slide, or its scale with --slide-mpp.",
         )
     return stated
 
@@ -157,7 +156,7 @@ def _resolution(found: Found, tile_l0: float, scale: tuple[float, float] | None,
     if tile_um is None:
         if found.tile_px is not None and found.mpp_nominal is not None:
             return found.tile_px, found.mpp_nominal
-        raise FeaturesError(
+        raise ScaleUnknownError(
             f"{path} does not say how many microns its patches are wide. "
             "Give its slide with --slide, or the slide's scale with --slide-mpp."
         )
@@ -176,7 +175,7 @@ def _corners(found: Found, tile_l0: float, scale: tuple[float, float] | None, pa
         )
     if found.microns:
         if scale is None:
-            raise FeaturesError(
+            raise ScaleUnknownError(
                 f"{path} has its places in microns, which only the slide's scale turns into pixels. "
                 "Give the slide with --slide, or its scale with --slide-mpp."
             )
