@@ -74,6 +74,10 @@ TissueFile = Annotated[
 WithinFile = Annotated[
     Path | None, typer.Option("--within", help="Annotations (GeoJSON, ASAP XML) to stay within, on tissue.")
 ]
+PatchSize = Annotated[
+    float | None,
+    typer.Option("--patch-size", min=1, callback=_finite, help="Patch edge in level-0 pixels, where a file lacks it."),
+]
 SlidePath = Annotated[Path, typer.Argument(help="A whole-slide image (SVS, NDPI, MRXS, DICOM folder, TIFF, ...).")]
 
 
@@ -98,14 +102,17 @@ def _finish(work: Any, json_output: bool) -> None:
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A slide, a model, a feature file or a map.")],
+    path: Annotated[Path, typer.Argument(help="A slide, a model, a feature file of any known tool, or a map.")],
+    slide: Annotated[Path | None, typer.Option(help="Whether a feature file fits this slide.")] = None,
+    patch_size: PatchSize = None,
+    slide_mpp: SlideMpp = None,
     json_output: Json = False,
 ) -> None:
     """Say what a slide, a model, a feature file or an attention map is."""
     from .describe import describe
 
     def work() -> None:
-        record, text = describe(path)
+        record, text = describe(path, slide=slide, patch_size=patch_size, slide_mpp=slide_mpp)
         Console(json_output).result(record, text)
 
     _finish(work, json_output)
@@ -165,9 +172,20 @@ def run(
     within: WithinFile = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many top patches to write.")] = 50,
     isolated: Annotated[bool, typer.Option(help="Extract in a process of its own.")] = False,
+    features: Annotated[
+        Path | None, typer.Option(help="Features made before, by any known tool: nothing is extracted.")
+    ] = None,
+    patch_size: PatchSize = None,
+    accept_features: Annotated[
+        bool, typer.Option("--accept-features", help="Take --features though they state another slide, size or scale.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Run a model over a slide: features, attention map, picture, QuPath file and top patches."""
+    if features is None and (patch_size is not None or accept_features):
+        raise typer.BadParameter("--patch-size and --accept-features go with --features")
+    if features is not None and (encoder is not None or tissue is not None or within is not None or isolated):
+        raise typer.BadParameter("--encoder, --tissue, --within and --isolated are for extracting, not for --features")
     from .describe import describe_run
     from .pipeline import iter_run
 
@@ -185,6 +203,9 @@ def run(
                 within=within,
                 top_k=top_k,
                 isolated=isolated,
+                features=features,
+                patch_size=patch_size,
+                accept_features=accept_features,
             )
         )
         console.result(*describe_run(result, out))
@@ -240,10 +261,7 @@ def convert(
     to: Annotated[Format, typer.Option("--to", help="Whose file to write; trident is napari-mil's own, too.")],
     out: Annotated[Path, typer.Option(help="The feature file to write; for wsidata a new folder.")],
     slide: Annotated[Path | None, typer.Option(help="The slide that the features were made from.")] = None,
-    patch_size: Annotated[
-        float | None,
-        typer.Option(min=1, callback=_finite, help="Patch edge in level-0 pixels, where the file lacks it."),
-    ] = None,
+    patch_size: PatchSize = None,
     slide_mpp: SlideMpp = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
     json_output: Json = False,

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 Described = tuple[dict[str, Any], str]
 
 
-def describe(path: Path) -> Described:
+def describe(
+    path: Path, *, slide: Path | None = None, patch_size: float | None = None, slide_mpp: float | None = None
+) -> Described:
     """Say what a file is.
 
     Parameters
     ----------
     path : Path
-        A slide, a model (.safetensors), a feature file or a map (.h5).
+        A slide, a model (.safetensors), a feature file of any known tool, or a map (.h5).
+    slide, patch_size, slide_mpp
+        For a feature file, as in `describe_features`.
 
     Returns
     -------
@@ -35,12 +39,19 @@ def describe(path: Path) -> Described:
     NapariMilError
         If it is none of these.
     """
+    from .describe_features import describe_features
+    from .features import recognise
+
     suffix = path.suffix.lower()
+    if recognise(path) is not None or (suffix in (".h5", ".hdf5") and not _is_map(path)):
+        return describe_features(path, slide=slide, patch_size=patch_size, slide_mpp=slide_mpp)
+    if slide is not None or patch_size is not None or slide_mpp is not None:
+        raise NapariMilError(
+            f"{path} is no feature file, which slide, patch size and scale are asked for. Give one, or leave them out."
+        )
     if suffix == ".safetensors":
         return _model(path)
-    if suffix in (".h5", ".hdf5"):
-        return _hdf5(path)
-    return _slide(path)
+    return _map(path) if suffix in (".h5", ".hdf5") else _slide(path)
 
 
 def describe_run(result: RunResult, out: Path) -> Described:
@@ -225,17 +236,16 @@ def _model(path: Path) -> Described:
     return record, "\n".join(lines)
 
 
-def _hdf5(path: Path) -> Described:
+def _is_map(path: Path) -> bool:
     if not path.is_file():
         raise NapariMilError(f"There is no file {path}. Check the path.")
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            is_map = "scores" in file
+            return "scores" in file
     except OSError as err:
         raise NapariMilError(f"{path} is not a whole HDF5 file. Make it again, or check what copied it.") from err
-    return _map(path) if is_map else _features(path)
 
 
 def _map(path: Path) -> Described:
@@ -259,31 +269,6 @@ def _map(path: Path) -> Described:
         f"{amap.grid.tile_um:g} µm\n"
         f"{amap.model.title or amap.model.pooling}: {_chances(probabilities)}\n"
         f"Scores: {', '.join(KIND_TITLES[score.kind] for score in amap.scores.values())}"
-    )
-    return record, text
-
-
-def _features(path: Path) -> Described:
-    from .features import read_features
-
-    features = read_features(path)
-    grid = features.grid
-    record = {
-        "kind": "features",
-        "path": str(path),
-        "patches": len(features),
-        "unreadable_patches": features.unreadable_tiles,
-        "dim": int(features.values.shape[1]),
-        "encoder": asdict(features.encoder),
-        "slide": asdict(features.slide),
-        "tile_px": grid.tile_px,
-        "mpp": grid.mpp,
-        "tile_l0_px": grid.tile_l0,
-    }
-    text = (
-        f"{path.name}: {len(features):,} patches of {grid.tile_um:g} µm ({grid.tile_px} px at {grid.mpp:g} µm per "
-        f"pixel), {features.values.shape[1]} numbers each, from {features.encoder.name}{left_out(features)}\n"
-        f"Slide: {features.slide.path}"
     )
     return record, text
 

@@ -17,21 +17,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .annotations import Annotation, resolve_tissue, write_tissue
-from .errors import ModelError
+from .errors import ModelError, OtherSlideError
 from .export import check_patch_folder
-from .features import choose_device, iter_extract, iter_extract_isolated, load_encoder, models_folder
-from .maps import attention_map
+from .features import (
+    Features,
+    bring_features,
+    choose_device,
+    iter_extract,
+    iter_extract_isolated,
+    load_encoder,
+    models_folder,
+    write_features,
+)
+from .maps import AttentionMap, attention_map
 from .models import ModelCard, check_fit, load_model
 from .progress import Progress, Steps, finish
 from .results import WRITING, RunResult, output_folder, write_results, write_run_json
 from .slides import SlideRef, open_slide, slide_name
-from .tiling import TileGrid, TissueMask, tile
+from .tiling import TileGrid, TissueMask, covered_mask, empty_mask, tile
 
 if TYPE_CHECKING:
     from .features import Encoder
     from .models import MILModel
+    from .slides import Slide
 
 STAGES = ("Opening the slide", "Finding tissue", "Reading and encoding patches", "Running the model", WRITING)
+BRINGING = "Reading features"
+"""Stands for the second and third stage where the features were made before."""
 
 
 def features_folder() -> Path:
@@ -108,6 +120,9 @@ def iter_run(
     within: Sequence[Annotation] | str | os.PathLike[str] | None = None,
     top_k: int = 50,
     isolated: bool = False,
+    features: Features | str | os.PathLike[str] | None = None,
+    patch_size: float | None = None,
+    accept_features: bool = False,
 ) -> Steps[RunResult]:
     """Run a model over a slide, yielding Progress.
 
@@ -137,6 +152,13 @@ def iter_run(
     isolated : bool
         Whether to extract in a process of its own, which no failing driver takes this one down with and which gives
         the GPU's memory back; the encoder must be one that `load_encoder` made.
+    features : Features, path or None
+        Features that were made before, such as a feature file of another tool: nothing is extracted, and the tissue is
+        what their tiles cover. Encoder, tissue, outlines and file of features cannot be chosen then.
+    patch_size : float or None
+        Edge of a patch in level-0 pixels, where ``features`` is a file that does not say it.
+    accept_features : bool
+        Take ``features`` for this slide's, though they state another slide, size or scale.
 
     Yields
     ------
@@ -155,6 +177,8 @@ def iter_run(
     """
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")
+    if features is not None and any(one is not None for one in (encoder, features_file, tissue, within)):
+        raise ValueError("features were made before: leave out encoder, features_file, tissue and within")
     seconds: dict[str, float] = {}
     if out is not None:
         check_patch_folder(Path(out) / "patches", overwrite=True)  # said now, not after the work
@@ -164,32 +188,70 @@ def iter_run(
     with slide:
         with _timed(seconds, "Loading the model"):
             mil = resolve_model(model)
-            coder = resolve_encoder(encoder, mil.card)
-        yield Progress(STAGES[1])
-        with _timed(seconds, STAGES[1]):
-            mask = resolve_tissue(slide, tissue, within)
-            grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
-        folder = output_folder(out) if out is not None else None
-        target = Path(features_file) if features_file is not None else None
-        if target is None:
-            target = folder / "features.h5" if folder else features_path(slide.ref, coder, grid.tile_px, grid.mpp, grid)
-        yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
-        with _timed(seconds, STAGES[2]):
-            work = iter_extract_isolated if isolated else iter_extract
-            features = yield from work(slide, grid, coder, device=device, out=target)
-        yield Progress(STAGES[3], message=f"{len(features):,} patches")
+        if features is not None:
+            yield Progress(BRINGING)
+            with _timed(seconds, BRINGING):
+                mask, bag = _brought(slide, features, patch_size, accept_features)
+            target = None
+        else:
+            with _timed(seconds, "Loading the model"):
+                coder = resolve_encoder(encoder, mil.card)
+            yield Progress(STAGES[1])
+            with _timed(seconds, STAGES[1]):
+                mask = resolve_tissue(slide, tissue, within)
+                grid = tile(slide, mask, tile_px=coder.info.tile_px, mpp=coder.info.mpp)
+            target = _target(out, features_file) or features_path(slide.ref, coder, grid.tile_px, grid.mpp, grid)
+            yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
+            with _timed(seconds, STAGES[2]):
+                work = iter_extract_isolated if isolated else iter_extract
+                bag = yield from work(slide, grid, coder, device=device, out=target)
+        yield Progress(STAGES[3], message=f"{len(bag):,} patches")
         with _timed(seconds, STAGES[3]):
-            amap = attention_map(mil, features, device=choose_device(device).device)
-        files: dict[str, Path] = {"features.h5": target}
-        if folder is not None:
+            amap = attention_map(mil, bag, device=choose_device(device).device)
+        files = {"features.h5": target} if target is not None else {}
+        if out is not None:
             with _timed(seconds, STAGES[4]):
-                files["tissue.geojson"] = folder / "tissue.geojson"
-                write_tissue(files["tissue.geojson"], mask, offset_xy=slide.bounds_origin_xy)
-                files |= yield from write_results(folder, slide, amap, top_k)
-        result = RunResult(slide.ref, mask, features, amap, files, seconds)
-    if folder is not None:
-        files["run.json"] = write_run_json(folder / "run.json", result)
+                files |= yield from _written(
+                    output_folder(out), slide, mask, amap, top_k, bag if features is not None else None
+                )
+        result = RunResult(slide.ref, mask, bag, amap, files, seconds)
+    if out is not None:
+        files["run.json"] = write_run_json(Path(out) / "run.json", result)
     return result
+
+
+def _target(out: str | os.PathLike[str] | None, features_file: str | os.PathLike[str] | None) -> Path | None:
+    """Return where a run keeps its features, by what was asked for; makes the folder of the results."""
+    folder = output_folder(out) if out is not None else None
+    if features_file is not None:
+        return Path(features_file)
+    return folder / "features.h5" if folder is not None else None
+
+
+def _brought(
+    slide: Slide, features: Features | str | os.PathLike[str], patch_size: float | None, accept: bool
+) -> tuple[TissueMask, Features]:
+    """Return features that were made before, and what their tiles cover."""
+    try:
+        bag = bring_features(features, slide.ref, patch_size=patch_size, accept_other_slide=accept)
+    except OtherSlideError as err:
+        remedy = "Give the slide that they were made from, or take them all the same with --accept-features."
+        raise OtherSlideError(err.found, remedy) from err
+    name = "the features" if isinstance(features, Features) else Path(features).name
+    return covered_mask(bag.grid, empty_mask(slide), origin=f"covered by the patches of {name}"), bag
+
+
+def _written(
+    folder: Path, slide: Slide, mask: TissueMask, amap: AttentionMap, top_k: int, bag: Features | None
+) -> Steps[dict[str, Path]]:
+    """Write tissue, map, what people take away, and features that were made before, as those of this run."""
+    files = {"tissue.geojson": folder / "tissue.geojson"}
+    write_tissue(files["tissue.geojson"], mask, offset_xy=slide.bounds_origin_xy)
+    if bag is not None:
+        files["features.h5"] = folder / "features.h5"
+        write_features(files["features.h5"], bag)
+    files |= yield from write_results(folder, slide, amap, top_k)
+    return files
 
 
 def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:

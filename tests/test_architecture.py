@@ -23,7 +23,7 @@ FLOORS = [
     {"export"},
     {"results"},
     {"pipeline"},
-    {"cohort", "describe", "encoder_list", "console"},
+    {"cohort", "describe", "describe_features", "encoder_list", "console"},
     {"_napari"},
     {"cli", "demo"},
 ]

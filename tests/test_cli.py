@@ -17,6 +17,7 @@ import pytest
 import tifffile
 
 from napari_mil.describe import describe
+from napari_mil.features import read_features, write_foreign
 from napari_mil.preferences import keep_scale
 from napari_mil.slides import open_slide
 
@@ -24,6 +25,7 @@ BAD_NUMBERS = [
     ["run", "a", "--model", "m", "--out", "o", "--slide-mpp", "inf"],
     ["extract", "a", "--out", "o", "--encoder-mpp", "nan"],
     ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
+    ["run", "a", "--model", "m", "--out", "o", "--patch-size", "128"],
 ]
 COMMAND = [sys.executable, "-m", "napari_mil.cli"]
 
@@ -68,6 +70,61 @@ def test_info_tells_slides_models_features_and_maps_apart(
     text = call("info", small_slide).stdout
     assert "0.5 µm per pixel, 0.8 x 0.6 mm" in text
     assert "Read by direct decoding: the tiles of this kind of file (generic-tiff) can be decoded directly" in text
+
+
+def test_info_says_whose_a_feature_file_is_and_whether_it_fits(
+    ran: tuple[Path, dict], small_slide: Path, small_cohort: Path, tmp_path: Path
+) -> None:
+    out, said = ran
+    clam = tmp_path / "h5_files" / "one.h5"
+    write_foreign(clam, read_features(out / "features.h5"), "clam")
+    alone, text = describe(clam)
+    assert (alone["format"], alone["patches"], alone["tile_l0_px"]) == ("clam", said["patches"], 128.0)
+    assert (alone["tile_um"], alone["lacks"], alone["fits_slide"]) == (None, ["scale"], None)
+    assert "of 128 level-0 pixels" in text
+    fits = record(call("info", clam, "--slide", small_slide, "--json"))
+    assert (fits["tile_um"], fits["lacks"], fits["fits_slide"]) == (64.0, [], True)
+    (tmp_path / "patches" / "one.h5").unlink()
+    lacking, text = describe(clam, slide=small_slide)
+    assert (lacking["tile_l0_px"], lacking["tile_um"], lacking["fits_slide"]) == (None, None, False)
+    assert "--patch-size" in text
+    assert "cannot be told without the patch size" in text
+    given, text = describe(clam, slide=small_slide, patch_size=128)
+    assert (given["tile_um"], given["fits_slide"]) == (64.0, True)
+    assert f"Fits {small_slide.name}" in text
+    other = next(path for path in small_cohort.parent.glob("*.tif") if path != small_slide)
+    own, text = describe(out / "features.h5", slide=other)
+    assert own["fits_slide"] is False
+    assert "made from another slide" in own["against_slide"]
+    assert f"Does not fit {other.name}" in text
+    stamp = tmp_path / "stamp.h5"
+    write_foreign(stamp, read_features(out / "features.h5"), "stamp")
+    microns, _ = describe(stamp)
+    assert (microns["tile_um"], microns["tile_l0_px"], microns["slide"]["mpp"]) == (64.0, None, None)
+
+
+def test_run_on_features_made_before(
+    ran: tuple[Path, dict], small_slide: Path, small_cohort: Path, untrained_model: Path, tmp_path: Path
+) -> None:
+    out, said = ran
+    clam = tmp_path / "h5_files" / "one.h5"
+    write_foreign(clam, read_features(out / "features.h5"), "clam")
+    (tmp_path / "patches" / "one.h5").unlink()
+    args = ("run", small_slide, "--model", untrained_model, "--out", tmp_path / "o", "--features", clam)
+    refused = call(*args)
+    assert refused.returncode == 1
+    assert "--patch-size" in refused.stderr
+    again = record(call(*args, "--patch-size", 128, "--top-k", 1, "--json"))
+    assert again["probabilities"] == pytest.approx(said["probabilities"], rel=1e-6)
+    other = next(path for path in small_cohort.parent.glob("*.tif") if path != small_slide)
+    args = ("run", other, "--model", untrained_model, "--out", tmp_path / "p", "--features", out / "features.h5")
+    refused = call(*args)
+    assert refused.returncode == 1
+    assert "another slide" in refused.stderr
+    assert "--accept-features" in refused.stderr
+    taken = record(call(*args, "--accept-features", "--top-k", 1, "--json"))
+    assert taken["probabilities"] == pytest.approx(said["probabilities"], rel=1e-6)
+    assert call(*args, "--encoder", "colour-texture").returncode == 2
 
 
 def test_info_says_what_reads_a_slide_and_why(shared_data: Path, tmp_path: Path) -> None:
@@ -142,6 +199,7 @@ def test_train_on_extracted_features(small_cohort: Path, tmp_path: Path) -> None
         (["info", "no-such.svs"], "no-such.svs"),
         (["info", "no-such.safetensors"], "no-such.safetensors"),
         (["info", "no-such.h5"], "no-such.h5"),
+        (["info", __file__, "--slide", "s.svs"], "no feature file"),
         (["run", "no-such.svs", "--model", "m", "--out", "o"], "no-such.svs"),
         (["extract", "no-such.svs", "--out", "o"], "no-such.svs"),
         (["train", "no-such.csv", "--features", ".", "--out", "o"], "no-such.csv"),

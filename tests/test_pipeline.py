@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import napari_mil as nm
-from napari_mil.errors import ExportError, FeaturesError, ModelError
+from napari_mil.errors import ExportError, FeaturesError, ModelError, OtherSlideError
+from napari_mil.features import write_foreign
 from napari_mil.pipeline import features_path
 from napari_mil.progress import finish
 from napari_mil.results import RunResult, iter_export
@@ -213,3 +214,69 @@ def test_hub_names_make_one_plain_file_name(small_slide: Path, own_folders: Path
         path = features_path(slide.ref, encoder, 64, 1.0)
     assert path.parent == own_folders / "features"
     assert ":" not in path.name
+
+
+@pytest.mark.parametrize("tool", ["trident", "clam", "stamp", "slideflow", "wsidata"])
+def test_features_of_another_tool_give_the_map_that_extracting_gives(
+    done: tuple[Path, RunResult], small_slide: Path, untrained_model: Path, tmp_path: Path, tool: str
+) -> None:
+    """To what the tool's own number format keeps: half precision of STAMP."""
+    _, first = done
+    source = tmp_path / tool / ("store" if tool == "wsidata" else f"x.{'pt' if tool == 'slideflow' else 'h5'}")
+    write_foreign(source, first.features, tool)
+    out = tmp_path / "out"
+    result = nm.run(small_slide, model=untrained_model, features=source, out=out, device="cpu", top_k=2)
+    np.testing.assert_array_equal(result.map.grid.l0_rc, first.map.grid.l0_rc)
+    raw, expected = result.map.scores["attention"].raw, first.map.scores["attention"].raw
+    np.testing.assert_allclose(raw, expected, rtol=2e-2 if tool == "stamp" else 1e-6)
+    assert set(result.files) == FILES
+    assert result.slide == first.slide
+    assert f"covered by the patches of {source.name}" in json.loads((out / "run.json").read_text())["tissue_origin"]
+    assert result.mask.area_mm2 == pytest.approx(len(first.features) * 0.064**2, rel=0.05)
+    again = nm.run(small_slide, model=untrained_model, features=nm.read_features(out / "features.h5"), device="cpu")
+    np.testing.assert_array_equal(again.map.scores["attention"].raw, raw)
+    assert not again.files
+
+
+def test_features_of_another_slide_are_refused_unless_accepted(
+    done: tuple[Path, RunResult], small_cohort: Path, small_slide: Path, untrained_model: Path, tmp_path: Path
+) -> None:
+    out, first = done
+    other = next(path for path in small_cohort.parent.glob("*.tif") if path != small_slide)
+    for features in (out / "features.h5", first.features):
+        with pytest.raises(OtherSlideError, match="made from another slide"):
+            nm.run(other, model=untrained_model, features=features, out=tmp_path / "out", device="cpu")
+        assert not (tmp_path / "out").exists()
+        taken = nm.run(other, model=untrained_model, features=features, accept_features=True, device="cpu")
+        np.testing.assert_array_equal(taken.map.scores["attention"].raw, first.map.scores["attention"].raw)
+        assert taken.map.slide.path == str(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"shape": (1200, 1601)}, "of 1601 x 1200 px, but .* has 1600 x 1200 px"),
+        ({"mpp": (0.25, 0.25)}, "made at 0.25 microns per pixel of the slide, which is 0.5 now"),
+        ({"quickhash": "", "mpp": None}, "lie outside the slide of 1600 x 1200 px"),
+    ],
+)
+def test_size_scale_and_bounds_are_held_against_features(
+    done: tuple[Path, RunResult], small_slide: Path, untrained_model: Path, change: dict, words: str
+) -> None:
+    _, first = done
+    grid = first.features.grid
+    if "quickhash" in change:
+        grid = replace(grid, l0_rc=grid.l0_rc + 1600)
+    features = replace(first.features, grid=grid, slide=replace(first.features.slide, **change))
+    with pytest.raises(OtherSlideError, match=words):
+        nm.run(small_slide, model=untrained_model, features=features, device="cpu")
+
+
+def test_features_and_what_extracting_needs_exclude_one_another(
+    done: tuple[Path, RunResult], small_slide: Path, untrained_model: Path
+) -> None:
+    with pytest.raises(ValueError, match="leave out encoder"):
+        nm.run(small_slide, model=untrained_model, features=done[0] / "features.h5", encoder="colour-texture")
+    model = nm.create_model("mean", in_features=7)
+    with pytest.raises(ModelError, match="7 numbers per patch"):
+        nm.run(small_slide, model=model, features=done[0] / "features.h5")

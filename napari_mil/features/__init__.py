@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._store import read_features as read_features
     from ._store import write_features as write_features
     from .foreign import Format as Format
+    from .foreign import bring_features as bring_features
     from .foreign import read_foreign as read_foreign
     from .foreign import recognise as recognise
     from .foreign import write_foreign as write_foreign
@@ -43,6 +44,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_folder": ["models_folder"],
         "_isolated": ["iter_extract_isolated"],
         "_store": ["read_features", "write_features"],
-        "foreign": ["Format", "read_foreign", "recognise", "write_foreign"],
+        "foreign": ["Format", "bring_features", "read_foreign", "recognise", "write_foreign"],
     },
 )

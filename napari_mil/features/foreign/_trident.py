@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from ...errors import FeaturesError, OtherSlideError
+from ...errors import FeaturesError
 from .._features import Features
 from .._store import positive_number, read_features, write_features
-from ._checks import MADE_FROM, SCALE_TOLERANCE, Given, check_patch_size, check_place, reading
+from ._checks import Given, check_patch_size, check_place, reading
 from ._found import Found, assemble
-
-if TYPE_CHECKING:
-    from ...slides import SlideRef
+from ._origin import check_origin
 
 
 def read(path: Path, given: Given) -> Features:
@@ -63,23 +60,10 @@ def _own(path: Path, given: Given) -> Features:
     check_patch_size(features.grid.tile_l0, given, path)
     if given.slide is not None:
         if not given.accept:
-            _check_origin(made_from, given.slide, given.mpp_yx, path)
+            check_origin(made_from, given.slide, given.mpp_yx, path)
         features = replace(features, slide=replace(given.slide, mpp=given.mpp_yx or made_from.mpp))
     check_place(features, given, made_from.shape, path)
     return features
-
-
-def _check_origin(made_from: SlideRef, slide: SlideRef, mpp: tuple[float, float] | None, path: Path) -> None:
-    if made_from.quickhash and slide.quickhash and made_from.quickhash != slide.quickhash:
-        raise OtherSlideError(
-            f"{path} was made from another slide ({made_from.path}) than {slide.path}.",
-            MADE_FROM,
-        )
-    if made_from.mpp is not None and mpp is not None and not np.allclose(made_from.mpp, mpp, SCALE_TOLERANCE, 0):
-        raise OtherSlideError(
-            f"{path} was made at {made_from.mpp[1]:g} microns per pixel of the slide, which is {mpp[1]:g} now.",
-            "Give the scale that it was made at with --slide-mpp.",
-        )
 
 
 def _of_trident(found: Found, path: Path, given: Given) -> Features:
