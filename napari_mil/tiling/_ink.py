@@ -79,12 +79,12 @@ def _even_strokes(
     # mixtures of haematoxylin and eosin swallow at least so much blue
     pure_violet = (red > 0.35 * green) & (blue < 0.70 * green - 0.30 * red)
     candidate = (pure_red | pure_violet) & (green > _STRONG)
-    if not candidate.any():
-        return candidate
+    wide: NDArray[np.bool_] = ndimage.binary_opening(candidate, disk_um(_EVEN_UM / 2, um_per_px))
+    if not wide.any():
+        return wide
     mean = ndimage.uniform_filter(green, 3)
     contrast = np.sqrt(np.maximum(ndimage.uniform_filter(green * green, 3) - mean * mean, 0)) / np.maximum(mean, 0.1)
     size = [max(1, round(_CORE_UM / um)) for um in um_per_px]
     even = ndimage.median_filter(contrast, size=size) < _EVEN
-    core = ndimage.binary_opening(candidate, disk_um(_EVEN_UM / 2, um_per_px)) & even
-    result: NDArray[np.bool_] = ndimage.binary_propagation(core, mask=candidate)
+    result: NDArray[np.bool_] = ndimage.binary_propagation(wide & even, mask=candidate)
     return result

@@ -18,6 +18,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from ._glass import DARK, GLASS_SHARE_MIN, balanced, find_glass, largest, saturation_of
 from ._grid import TissueMask
 from ._ink import find_ink
 from ._learned import SEGMENTERS, tissue_probability
@@ -54,18 +55,6 @@ _GLASS_PERCENTILE, _FAINT_MIN, _GRAIN_RATIO, _GRAIN_MIN = 80, 2.0, 1.6, 0.3
 """Faint tissue is by so much more colourful (saturation), and so many times and by so much as grained (grey values),
 as all but a fifth of the glass: glare around tissue is coloured but smooth, droplets under the slip are grained but
 grey."""
-
-_SMOOTH_RANGE = 4
-"""Most grey values among nine neighbouring pixels of glass."""
-
-_GLASS_SATURATION_MAX = 45
-"""What is smooth and more colourful than this is no glass."""
-
-_GLASS_SHARE_MIN = 0.002
-"""With less smooth glass on the picture its colour is not trusted."""
-
-_DARK = 60
-"""Pixels with no channel above this are ink, folds or scanner borders: their saturation is noise."""
 
 TISSUE_METHODS = ("colour", *SEGMENTERS)
 """What `find_tissue` takes."""
@@ -211,9 +200,9 @@ def _found(
     max_hole_um2: float,
 ) -> tuple[NDArray[np.bool_], float]:
     """Return the mask, and the threshold that was used."""
-    glass = _glass(rgb)
-    white = _balanced(rgb, glass)
-    saturation = _saturation(white)
+    glass = find_glass(rgb)
+    white = balanced(rgb, glass)
+    saturation = saturation_of(white)
     limit = _threshold(white, saturation) if threshold is None else threshold
     ink = find_ink(white, um_per_px)
     mask = _smoothed(saturation, um_per_px) > limit
@@ -238,43 +227,16 @@ def saturation_threshold(rgb: NDArray[np.uint8]) -> float:
     float
         Saturation, 0 to 255.
     """
-    white = _balanced(rgb, _glass(rgb))
-    return _threshold(white, _saturation(white))
+    white = balanced(rgb, find_glass(rgb))
+    return _threshold(white, saturation_of(white))
 
 
 def _threshold(rgb: NDArray[np.uint8], saturation: NDArray[np.uint8]) -> float:
-    counted = saturation[rgb.max(axis=-1) > _DARK]
+    counted = saturation[largest(rgb) > DARK]
     if counted.size == 0 or counted.min() == counted.max():
         return _THRESHOLD_MIN
     otsu = threshold_otsu(np.sqrt(counted, dtype=np.float32)) ** 2
     return float(np.clip(otsu, _THRESHOLD_MIN, _THRESHOLD_MAX))
-
-
-def _glass(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return what is surely glass: pale, and smooth where tissue is grained."""
-    green = rgb[..., 1]
-    spread = ndimage.maximum_filter(green, 3).astype(np.int16) - ndimage.minimum_filter(green, 3)
-    glass = (spread <= _SMOOTH_RANGE) & (rgb.max(axis=-1) > _DARK) & (_saturation(rgb) <= _GLASS_SATURATION_MAX)
-    # scanners fill what they did not scan with pure white
-    scanned = glass & (rgb.min(axis=-1) < 255)
-    enough = np.count_nonzero(scanned) >= _GLASS_SHARE_MIN * glass.size
-    return np.asarray(scanned if enough else glass)
-
-
-def _balanced(rgb: NDArray[np.uint8], glass: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the picture with its glass, the brightest of it, made white."""
-    found = rgb[glass]
-    if len(found) < _GLASS_SHARE_MIN * glass.size:
-        return rgb
-    colour = np.maximum(np.median(found[found[:, 1] >= np.percentile(found[:, 1], 90)], axis=0), 1)
-    tables = [np.minimum(np.rint(np.arange(256) * gain), 255).astype(np.uint8) for gain in 255 / colour]
-    return np.stack([table[rgb[..., channel]] for channel, table in enumerate(tables)], axis=-1)
-
-
-def _saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return saturation, 0 to 255; 0 where a pixel is too dark for it to mean anything."""
-    saturation = np.asarray(Image.fromarray(np.atleast_3d(rgb.reshape(-1, 1, 3))).convert("HSV"))[..., 1]
-    return np.where(rgb.max(axis=-1) > _DARK, saturation.reshape(rgb.shape[:-1]), np.uint8(0))
 
 
 def _faint(
@@ -293,8 +255,8 @@ def _faint(
     glass = glass & (open_ > 0) & (saturation <= _THRESHOLD_MAX)
     # the inside of fat cells is smooth as well
     clear = ndimage.binary_erosion(glass, disk_um(_FAT_CELL_UM / 2, um_per_px))
-    glass = clear if np.count_nonzero(clear) >= _GLASS_SHARE_MIN * glass.size else glass
-    if np.count_nonzero(glass) < _GLASS_SHARE_MIN * glass.size:
+    glass = clear if np.count_nonzero(clear) >= GLASS_SHARE_MIN * glass.size else glass
+    if np.count_nonzero(glass) < GLASS_SHARE_MIN * glass.size:
         return np.zeros(glass.shape, bool)
     sigma = [_FAINT_UM / um for um in um_per_px]
     weight = np.maximum(ndimage.gaussian_filter(open_, sigma), 1e-3)
