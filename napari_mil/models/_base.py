@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,12 +56,19 @@ class MILModel(nn.Module, ABC):
     Attributes
     ----------
     defaults : dict
-        The names and default values of the sizes that `card.config` holds, one entry per accepted name.
+        The names and default values of the sizes that `card.config` holds, one entry per accepted name. A whole number
+        stands for a whole number, a float for a positive number (``dropout``: a share), text for one of `choices`.
+    least : dict
+        Smallest value of a whole number, where that is not 1.
+    choices : dict
+        What a text may be.
     default_score : str
         Name of the score to show first.
     """
 
-    defaults: ClassVar[dict[str, int | float]]
+    defaults: ClassVar[dict[str, int | float | str]]
+    least: ClassVar[dict[str, int]] = {}
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
     default_score: ClassVar[str]
 
     def __init__(self, card: ModelCard) -> None:
@@ -102,6 +109,28 @@ class MILModel(nn.Module, ABC):
         mean, std : (D,) float64 tensors
             Of the features; std must be positive.
         """
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Fill the parameters and buffers that are not of linear, convolution or norm layers, from the generator."""
+
+    def loss(self, bag: Tensor, target: int, criterion: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Return the training loss of one bag; poolings with losses of their own add them here.
+
+        Parameters
+        ----------
+        bag : (N, D) floating tensor
+            The bag.
+        target : int
+            Its class.
+        criterion : callable
+            Loss of logits (C,) against a class.
+
+        Returns
+        -------
+        Tensor
+            A number that carries gradients.
+        """
+        return criterion(self(bag, scores=False).logits, target)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return class probabilities (C,) for logits (C,): softmax, or sigmoid for a single class."""

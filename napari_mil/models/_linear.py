@@ -11,11 +11,10 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from . import _bag
+from ._bag import absorb, check_bag, check_finite
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
-
-BLOCK_ROWS = 8192  # 8 MB of hidden activations at 256 float32: flat memory in N, and few enough joins of the threads
 
 
 class LinearHeadModel(MILModel):
@@ -34,27 +33,20 @@ class LinearHeadModel(MILModel):
 
     def forward(self, bag: Tensor, scores: bool = True) -> BagOutput:
         """Predict one bag; see `MILModel.forward`."""
-        if bag.ndim != 2 or len(bag) == 0 or bag.shape[1] != self.card.in_features or not bag.is_floating_point():
-            raise ValueError(
-                f"bag must be (N >= 1, {self.card.in_features}) floating point, not {tuple(bag.shape)} {bag.dtype}"
-            )
+        check_bag(bag, self.card.in_features)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not scores):
             evidence, energy = self._read(bag)  # (N, C), (N,)
             logits = self._pool(evidence, energy) + self.head.bias
             return BagOutput(logits, self._all_scores(evidence, energy) if scores else {})
 
-    @torch.no_grad()
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""
-        layer = self.projection
-        weight = layer.weight.cpu().double() / std
-        layer.bias.copy_(layer.bias.cpu().double() - weight @ mean)
-        layer.weight.copy_(weight)
+        absorb(self.projection, mean, std)
 
     def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """Return the evidence (N, C) and energies (N,) of a bag, reading it in blocks of rows."""
         weight = self.projection.weight
-        blocks = [self._read_block(rows.to(weight.device, weight.dtype)) for rows in torch.split(bag, BLOCK_ROWS)]
+        blocks = [self._read_block(rows.to(weight.device, weight.dtype)) for rows in torch.split(bag, _bag.BLOCK_ROWS)]
         return torch.cat([evidence for evidence, _ in blocks]), torch.cat([energy for _, energy in blocks])
 
     def _read_block(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,11 +56,7 @@ class LinearHeadModel(MILModel):
     def _all_scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
         # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64
         evidence, energy = (t.detach().cpu().double() for t in (evidence, energy))
-        if not (torch.isfinite(evidence).all() and torch.isfinite(energy).all()):
-            raise ModelError(
-                "The features hold numbers that are not finite (or far too large), so this model cannot score them. "
-                "Extract the features of this slide again."
-            )
+        check_finite(evidence, energy)
         bias = self.head.bias.detach().cpu().double()
         instance = Score((evidence + bias).T.float().contiguous(), "instance_logit")
         return {**self._scores(evidence, energy), "instance_logit": instance}

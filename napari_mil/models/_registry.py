@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ def create_model(
     n_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     seed: int | None = None,
-    **config: float,
+    **config: float | str,
 ) -> MILModel:
     """Make a new, untrained model, in evaluation mode.
 
@@ -47,8 +47,8 @@ def create_model(
         One name per class; a single one means one sigmoid output.
     seed : int, optional
         Seed of the initial weights; None draws them anew each time. The global generator is left alone.
-    **config : float
-        Sizes of the pooling: ``hidden``, ``dropout``, and ``attention_dim`` for the attention models.
+    **config : float or str
+        Sizes of the pooling; its class lists them with their defaults.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def empty_model(card: ModelCard) -> MILModel:
     import torch
 
     model_class = _model_class(card.pooling)
-    _check_sizes(card, model_class.defaults)
+    _check_sizes(card, model_class)
     with torch.device("meta"):
         return model_class(card).eval()
 
@@ -107,26 +107,50 @@ def _model_class(name: str) -> type[MILModel]:
     return model_class
 
 
-def _check_sizes(card: ModelCard, defaults: Mapping[str, int | float]) -> None:
+def _check_sizes(card: ModelCard, model_class: type[MILModel]) -> None:
+    defaults = model_class.defaults
     wrong = sorted(set(card.config) ^ set(defaults))
     if wrong:
         raise ModelError(f"A {card.pooling} model takes the sizes {sorted(defaults)}; amiss: {wrong}.")
-    whole = {"in_features": card.in_features, "classes": len(card.class_names)}
-    whole |= {key: card.config[key] for key in defaults if key != "dropout"}
-    for key, value in whole.items():
-        if not isinstance(value, int) or value < 1:
-            raise ModelError(f"The size {key} of a model must be a whole number from 1 up, not {value!r}.")
-    dropout = card.config["dropout"]
-    if not (isinstance(dropout, int | float) and 0 <= dropout < 1):
-        raise ModelError(f"dropout must lie in [0, 1), not {dropout!r}.")
+    _check_whole("in_features", card.in_features, 1)
+    _check_whole("classes", len(card.class_names), 1)
+    for key, default in defaults.items():
+        value = card.config[key]
+        if isinstance(default, str):
+            if value not in model_class.choices[key]:
+                raise ModelError(f"{key} must be one of {', '.join(model_class.choices[key])}, not {value!r}.")
+        elif isinstance(default, int):
+            _check_whole(key, value, model_class.least.get(key, 1))
+        else:
+            _check_number(key, value)
+
+
+def _check_whole(key: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ModelError(f"The size {key} of a model must be a whole number from {least} up, not {value!r}.")
+
+
+def _check_number(key: str, value: object) -> None:
+    if key == "dropout":
+        if not (isinstance(value, int | float) and 0 <= value < 1):
+            raise ModelError(f"dropout must lie in [0, 1), not {value!r}.")
+    elif not (isinstance(value, int | float) and 0 < value < float("inf")):
+        raise ModelError(f"{key} must be a positive number, not {value!r}.")
 
 
 def _initialise(model: MILModel, generator: torch.Generator) -> None:
-    """Fill every linear layer uniformly within 1 / sqrt(inputs), torch's own rule, from one seeded generator."""
+    """Fill every linear and convolution layer uniformly within 1 / sqrt(inputs), torch's own rule, from one generator.
+
+    Norms begin as what they do to normed input: nothing. What else a model holds it fills itself.
+    """
     from torch import nn
 
     for layer in model.modules():
-        if isinstance(layer, nn.Linear):
-            bound = layer.in_features**-0.5
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+            bound = layer.weight[0].numel() ** -0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator)
+        elif isinstance(layer, nn.LayerNorm | nn.BatchNorm1d):
+            layer.reset_parameters()
+    model.initialise(generator)

@@ -29,7 +29,7 @@ class AttentionPooling(LinearHeadModel):
     one projection layer before it.
     """
 
-    defaults: ClassVar[dict[str, int | float]] = {"hidden": 256, "attention_dim": 128, "dropout": 0.0}
+    defaults: ClassVar[dict[str, int | float | str]] = {"hidden": 256, "attention_dim": 128, "dropout": 0.0}
     default_score: ClassVar[str] = "attention"
 
     def __init__(self, card: ModelCard) -> None:

@@ -24,7 +24,7 @@ class MeanPooling(LinearHeadModel):
     The embedding-level mean of Wang et al., "Revisiting multiple instance neural networks", Pattern Recognition 2018.
     """
 
-    defaults: ClassVar[dict[str, int | float]] = {"hidden": 256, "dropout": 0.0}
+    defaults: ClassVar[dict[str, int | float | str]] = {"hidden": 256, "dropout": 0.0}
     default_score: ClassVar[str] = "instance_logit"
 
     def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:

@@ -210,7 +210,7 @@ def _pass(
             optimiser.zero_grad()
             for row in step:
                 weight = weights[targets[row]]
-                loss = weight * _cross_entropy(model, bags[row], int(targets[row]))
+                loss = weight * model.loss(bags[row], int(targets[row]), _cross_entropy)
                 (loss / len(step)).backward()  # type: ignore[no-untyped-call]
                 total, weight_sum = total + float(loss.detach()), weight_sum + float(weight)
             optimiser.step()
@@ -230,7 +230,5 @@ def _validate(
     return float(loss), bag_auc(targets[rows], torch.softmax(logits.cpu().double(), dim=1).numpy())
 
 
-def _cross_entropy(model: MILModel, bag: Tensor, target: int) -> Tensor:
-    logits = model(bag, scores=False).logits
-    loss: Tensor = torch.logsumexp(logits, dim=0) - logits[target]
-    return loss
+def _cross_entropy(logits: Tensor, target: int) -> Tensor:
+    return torch.logsumexp(logits, dim=0) - logits[target]

@@ -45,7 +45,7 @@ def iter_train(
     device: str = "auto",
     title: str = "",
     task: str = "",
-    config: Mapping[str, float] | None = None,
+    config: Mapping[str, float | str] | None = None,
 ) -> Steps[TrainingResult]:
     """Train a model over patient-disjoint folds, then the one to keep on all slides.
 

@@ -1,0 +1,52 @@
+"""What every model asks of a bag, and how it is read: a block of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+
+BLOCK_ROWS = 8192  # 8 MB of hidden activations at 256 float32: flat memory in N, and few enough joins of the threads
+
+
+def check_bag(bag: Tensor, in_features: int) -> None:
+    """Refuse what is no bag.
+
+    Raises
+    ------
+    ValueError
+        If the bag is empty or not (N, in_features) floating point.
+    """
+    if bag.ndim != 2 or len(bag) == 0 or bag.shape[1] != in_features or not bag.is_floating_point():
+        raise ValueError(f"bag must be (N >= 1, {in_features}) floating point, not {tuple(bag.shape)} {bag.dtype}")
+
+
+def read_rows(bag: Tensor, like: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return read(rows) of all blocks of rows, joined; the rows are moved to the device and dtype of a weight."""
+    return torch.cat([read(rows.to(like.device, like.dtype)) for rows in torch.split(bag, BLOCK_ROWS)])
+
+
+def check_finite(*values: Tensor) -> None:
+    """Refuse to score what is not finite.
+
+    Raises
+    ------
+    ModelError
+        If any value is NaN or infinite.
+    """
+    if not all(torch.isfinite(value).all() for value in values):
+        raise ModelError(
+            "The features hold numbers that are not finite (or far too large), so this model cannot score them. "
+            "Extract the features of this slide again."
+        )
+
+
+@torch.no_grad()
+def absorb(layer: torch.nn.Linear, mean: Tensor, std: Tensor) -> None:
+    """Fold (x - mean) / std, float64, into a linear layer with a bias, so that it takes x."""
+    weight = layer.weight.cpu().double() / std
+    layer.bias.copy_(layer.bias.cpu().double() - weight @ mean)
+    layer.weight.copy_(weight)
