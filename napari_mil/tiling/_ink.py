@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from ._shapes import disk_um
+from ._shapes import dilated, disk_um, opened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def find_ink(rgb: NDArray[np.uint8], um_per_px: tuple[float, float]) -> NDArray[
     sure = foreign & (most > _DENSE)
     # black and grey: no dye swallows all colours alike
     sure |= (most > _BLACK) & (most - least < 0.15 * most)
-    strokes: NDArray[np.bool_] = ndimage.binary_opening(sure, disk_um(_CORE_UM / 2, um_per_px))
+    strokes: NDArray[np.bool_] = opened(sure, disk_um(_CORE_UM / 2, um_per_px))
     strokes |= _even_strokes(red, green, blue, um_per_px)
     if not strokes.any():
         return strokes
@@ -67,7 +67,7 @@ def find_ink(rgb: NDArray[np.uint8], um_per_px: tuple[float, float]) -> NDArray[
     nearly |= ((blue > 1.3 * green) & (red < 0.35 * green)) | ((red < 0.22 * green) & (blue > 0.5 * green))
     onward = ndimage.binary_opening(sure | (nearly & (most > _BLACK)), np.ones((3, 3)))
     strokes = ndimage.binary_propagation(strokes, mask=strokes | onward)
-    grown: NDArray[np.bool_] = ndimage.binary_dilation(strokes, disk_um(_EDGE_UM, um_per_px))
+    grown: NDArray[np.bool_] = dilated(strokes, disk_um(_EDGE_UM, um_per_px))
     return grown
 
 
@@ -79,7 +79,7 @@ def _even_strokes(
     # mixtures of haematoxylin and eosin swallow at least so much blue
     pure_violet = (red > 0.35 * green) & (blue < 0.70 * green - 0.30 * red)
     candidate = (pure_red | pure_violet) & (green > _STRONG)
-    wide: NDArray[np.bool_] = ndimage.binary_opening(candidate, disk_um(_EVEN_UM / 2, um_per_px))
+    wide: NDArray[np.bool_] = opened(candidate, disk_um(_EVEN_UM / 2, um_per_px))
     if not wide.any():
         return wide
     mean = ndimage.uniform_filter(green, 3)

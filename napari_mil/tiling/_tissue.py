@@ -22,7 +22,7 @@ from ._glass import DARK, GLASS_SHARE_MIN, balanced, find_glass, largest, satura
 from ._grid import TissueMask
 from ._ink import find_ink
 from ._learned import SEGMENTERS, tissue_probability
-from ._shapes import closed, disk_um, without_small
+from ._shapes import closed, dilated, disk_um, eroded, opened, without_small
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -250,11 +250,11 @@ def _faint(
 
     What is known is left out of the means, so that they do not spill over its edge.
     """
-    solid = ndimage.binary_opening(known, disk_um(_FAINT_UM / 2, um_per_px))
-    open_ = (~ndimage.binary_dilation(solid, disk_um(_CLOSE_UM, um_per_px))).astype(np.float32)
+    solid = opened(known, disk_um(_FAINT_UM / 2, um_per_px))
+    open_ = (~dilated(solid, disk_um(_CLOSE_UM, um_per_px))).astype(np.float32)
     glass = glass & (open_ > 0) & (saturation <= _THRESHOLD_MAX)
     # the inside of fat cells is smooth as well
-    clear = ndimage.binary_erosion(glass, disk_um(_FAT_CELL_UM / 2, um_per_px))
+    clear = eroded(glass, disk_um(_FAT_CELL_UM / 2, um_per_px))
     glass = clear if np.count_nonzero(clear) >= GLASS_SHARE_MIN * glass.size else glass
     if np.count_nonzero(glass) < GLASS_SHARE_MIN * glass.size:
         return np.zeros(glass.shape, bool)
@@ -269,7 +269,7 @@ def _faint(
         mean = ndimage.gaussian_filter(values * open_, sigma) / weight
         found &= mean > ratio * np.percentile(mean[glass], _GLASS_PERCENTILE) + least
     # the edge of a cover slip, tinted on one side, is narrower
-    return np.asarray(ndimage.binary_opening(found, disk_um(_FAINT_UM, um_per_px)))
+    return opened(found, disk_um(_FAINT_UM, um_per_px))
 
 
 def _variance(grey: NDArray[np.float32]) -> NDArray[np.float32]:
