@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _KEY = "napari_mil"
 _FORMAT = 1
+FOREIGN_ENDINGS = (".pt", ".pth")  # of other projects' checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,12 @@ def save_model(path: str | os.PathLike[str], model: MILModel) -> None:
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:
-    """Read the card of a model file without loading its weights or torch.
+    """Read the card of a model file; of a safetensors file without loading its weights or torch.
 
     Parameters
     ----------
     path : path
-        A safetensors file written by `save_model`.
+        A safetensors file written by `save_model`, or a ``.pt`` or ``.pth`` file of another project.
 
     Returns
     -------
@@ -84,9 +85,14 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     Raises
     ------
     ModelError
-        If the file is missing, is no safetensors file, has no card, or was written by a newer version.
+        If the file is missing, is no safetensors file, has no card, or was written by a newer version; of another
+        project, as `load_foreign`.
     """
     path = Path(path)
+    if path.suffix.lower() in FOREIGN_ENDINGS:
+        from ._foreign import load_foreign
+
+        return load_foreign(path).card
     if not path.is_file():
         raise ModelError(f"There is no model file {path}. Check the path.")
     try:
@@ -95,7 +101,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"{path.name} is not a readable safetensors file, so it was not loaded. "
-            "Models are .safetensors files as napari-mil's training writes them; pickled .pt files are not opened."
+            "Models are .safetensors files as napari-mil's training writes them, or .pt files of weights alone."
         ) from error
     if _KEY not in metadata:
         raise ModelError(
@@ -114,7 +120,8 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     Parameters
     ----------
     path : path
-        A safetensors file written by `save_model`.
+        A safetensors file written by `save_model`, or a ``.pt`` or ``.pth`` file of another project, recognised by
+        its tensors and opened as weights alone.
 
     Returns
     -------
@@ -130,6 +137,10 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     from safetensors.torch import load_file
 
     path = Path(path)
+    if path.suffix.lower() in FOREIGN_ENDINGS:
+        from ._foreign import load_foreign
+
+        return load_foreign(path)
     card = read_card(path)
     model = empty_model(card)
     tensors = load_file(path)

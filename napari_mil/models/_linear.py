@@ -35,8 +35,8 @@ class LinearHeadModel(MILModel):
         """Predict one bag; see `MILModel.forward`."""
         check_bag(bag, self.card.in_features)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not scores):
-            evidence, energy = self._read(bag)  # (N, C), (N,)
-            logits = self._pool(evidence, energy) + self.head.bias
+            evidence, energy = self._read(bag)  # (N, C), (N,) or (N, branches)
+            logits = self._logits(evidence, energy)
             return BagOutput(logits, self._all_scores(evidence, energy) if scores else {})
 
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
@@ -44,14 +44,21 @@ class LinearHeadModel(MILModel):
         absorb(self.projection, mean, std)
 
     def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the evidence (N, C) and energies (N,) of a bag, reading it in blocks of rows."""
+        """Return the evidence (N, C) and energies (N, ...) of a bag, reading it in blocks of rows."""
         weight = self.projection.weight
         blocks = [self._read_block(rows.to(weight.device, weight.dtype)) for rows in torch.split(bag, _bag.BLOCK_ROWS)]
         return torch.cat([evidence for evidence, _ in blocks]), torch.cat([energy for _, energy in blocks])
 
     def _read_block(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.dropout(torch.relu_(self.projection(rows)))  # (n, hidden)
-        return h @ self.head.weight.T, self._energy(h)  # (n, C), (n,)
+        h = self._hidden(rows)
+        return h @ self.head.weight.T, self._energy(h)  # (n, C), (n,) or (n, branches)
+
+    def _hidden(self, rows: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(torch.relu_(self.projection(rows)))
+        return hidden  # (n, hidden)
+
+    def _logits(self, evidence: Tensor, energy: Tensor) -> Tensor:
+        return self._pool(evidence, energy) + self.head.bias  # (C,)
 
     def _all_scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
         # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64
@@ -62,7 +69,7 @@ class LinearHeadModel(MILModel):
         return {**self._scores(evidence, energy), "instance_logit": instance}
 
     def _energy(self, h: Tensor) -> Tensor:
-        """Return the attention energies (n,) of hidden rows (n, hidden); nought where the pooling weighs none."""
+        """Return the attention energies (n,) or (n, branches) of hidden rows (n, hidden); nought where none weighs."""
         return h.new_zeros(len(h))
 
     @abstractmethod
@@ -71,7 +78,7 @@ class LinearHeadModel(MILModel):
 
     @abstractmethod
     def _scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
-        """Return the pooling's own scores from float64 evidence (N, C) and energies (N,)."""
+        """Return the pooling's own scores from float64 evidence (N, C) and energies (N, ...)."""
 
 
 def contribution(raw: Tensor) -> Score:

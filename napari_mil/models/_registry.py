@@ -19,6 +19,9 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "max": (".max", "MaxPooling"),
     "attention": (".attention", "AttentionPooling"),
     "gated-attention": (".gated_attention", "GatedAttentionPooling"),
+    "dsmil": (".dsmil", "DualStreamPooling"),
+    "clam-sb": (".clam_sb", "ClamSB"),
+    "clam-mb": (".clam_mb", "ClamMB"),
 }
 
 MODEL_NAMES: tuple[str, ...] = tuple(_CLASSES)

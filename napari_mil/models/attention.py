@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ._base import Score
 from ._card import ModelCard
+from ._changes import softmax_changes
 from ._linear import LinearHeadModel, contribution, leave_one_out
 
 
@@ -50,22 +51,5 @@ class AttentionPooling(LinearHeadModel):
         return {
             "attention": Score(a.float(), "attention"),
             "contribution": contribution(a[:, None] * evidence),
-            "leave_one_out": leave_one_out(_softmax_changes(evidence, energy, a)),
+            "leave_one_out": leave_one_out(softmax_changes(evidence, energy[:, None])),
         }
-
-
-def _softmax_changes(evidence: Tensor, energy: Tensor, a: Tensor) -> Tensor:
-    """Return (N, C): how much the logits fall when patch i is left out and the attention is shared anew.
-
-    The closed form divides by ``1 - a_i``, which loses all digits as a_i nears 1. Only the patch with the most
-    attention can have more than a half, so that one is left out for real: a softmax over the others.
-    """
-    pooled = a @ evidence  # (C,)
-    top = int(a.argmax())
-    ratio = a / (1 - a).clamp_min(torch.finfo(a.dtype).tiny)
-    changes = ratio[:, None] * (evidence - pooled)
-    if len(a) > 1:
-        others = energy.clone()
-        others[top] = -torch.inf
-        changes[top] = pooled - torch.softmax(others, dim=0) @ evidence
-    return changes

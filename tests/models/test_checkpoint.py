@@ -61,7 +61,7 @@ def test_round_trip_keeps_card_weights_and_answers(tmp_path, name):
     one, two = model(bag), again(bag)
     assert torch.equal(one.logits, two.logits)
     assert all(torch.equal(one.scores[key].raw, two.scores[key].raw) for key in one.scores)
-    again.head.weight.requires_grad_(True)  # a loaded model can be trained on
+    again.requires_grad_(True)  # a loaded model can be trained on
     again(bag, scores=False).logits.sum().backward()
 
 
@@ -115,7 +115,7 @@ def test_pickle_is_refused_unopened(tmp_path):
     path = tmp_path / "m.safetensors"
     for write in (lambda: path.write_bytes(pickle.dumps(Trap())), lambda: torch.save(Trap(), path)):
         write()
-        with pytest.raises(ModelError, match=r"pickled \.pt files are not opened"):
+        with pytest.raises(ModelError, match="not a readable safetensors file"):
             load_model(path)
     assert not (tmp_path / "executed").exists()
 

@@ -13,8 +13,10 @@ from napari_mil.errors import ModelError
 from napari_mil.models import MODEL_NAMES, create_model
 
 
-def test_names_are_the_four_poolings():
-    assert MODEL_NAMES == ("mean", "max", "attention", "gated-attention")
+def test_every_name_makes_the_model_of_that_name():
+    assert len(set(MODEL_NAMES)) == len(MODEL_NAMES) >= 6
+    made = {name: type(create_model(name, in_features=4)) for name in MODEL_NAMES}
+    assert len(set(made.values())) == len(MODEL_NAMES)
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
