@@ -1,0 +1,134 @@
+"""DSMIL: each class has a critical patch, and patches weigh by their likeness to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ._bag import absorb, check_bag, check_finite, read_rows
+from ._base import BagOutput, MILModel, Score
+from ._card import ModelCard
+from ._linear import contribution, leave_one_out
+
+
+class DualStreamPooling(MILModel):
+    r"""Dual-stream MIL: the largest instance logit of each class picks the query of that class's attention.
+
+    .. math::
+
+        c_i = W_c x_i + b_c, \quad m_k = \arg\max_i c_{ik}, \quad q(x) = \tanh(W_2\,\mathrm{relu}(W_1 x + b_1) + b_2)
+
+        A_{ik} = \mathrm{softmax}_i \left( q(x_i) \cdot q(x_{m_k}) / \sqrt{d} \right), \quad
+        B_k = \sum_i A_{ik} v_i, \quad \mathrm{logits} = W\,[B_1, \dots, B_C] + b
+
+    with query length d (``query_dim``) and :math:`v_i = x_i`, or, with ``value="layer"``,
+    :math:`v_i = \mathrm{relu}(W_v\,\mathrm{dropout}(x_i) + b_v)`; with ``query="linear"``, as the first published
+    weights have it, :math:`q(x) = W_1 x + b_1`. W is full: every class's logit hears every class's attention.
+
+    Scores: instance logit :math:`c_i` (of the patch alone, by the first stream); attention :math:`A` (C, N), each row
+    sums to 1: likeness to the critical patch; contribution :math:`\sum_k A_{ik} W_k v_i` (sums to logit less bias);
+    leave-one-out in closed form, :math:`\sum_k \frac{A_{ik}}{1 - A_{ik}} (W_k v_i - W_k B_k)`, and computed anew
+    for the critical patches, without which the query is another.
+
+    Trained on half the loss of the logits and half that of :math:`\max_i c_i`.
+
+    Li, Li and Eliceiri, "Dual-stream multiple instance learning network for whole slide image classification with
+    self-supervised contrastive learning", CVPR 2021.
+    """
+
+    defaults: ClassVar[dict[str, int | float | str]] = {
+        "query_dim": 128,
+        "query": "two-layer",
+        "value": "identity",
+        "dropout": 0.0,
+    }
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {"query": ("two-layer", "linear"), "value": ("identity", "layer")}
+    default_score: ClassVar[str] = "instance_logit"
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__(card)
+        length, d, n_classes = card.in_features, int(card.config["query_dim"]), len(card.class_names)
+        self.instance = nn.Linear(length, n_classes)
+        self.query_in = nn.Linear(length, d)
+        self.query_out = nn.Linear(d, d) if card.config["query"] == "two-layer" else None
+        self.dropout = nn.Dropout(float(card.config["dropout"]))
+        self.value = nn.Linear(length, length) if card.config["value"] == "layer" else None
+        self.head = nn.Linear(n_classes * length, n_classes)
+
+    def forward(self, bag: Tensor, scores: bool = True) -> BagOutput:
+        """Predict one bag; see `MILModel.forward`."""
+        check_bag(bag, self.card.in_features)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not scores):
+            c, q, evidence = self._read(bag)
+            logits = self._pool(c, q, evidence) + self.head.bias
+            return BagOutput(logits, self._scores(c, q, evidence) if scores else {})
+
+    def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
+        """Fold the standardisation into the layers that take features; see `MILModel.absorb_standardisation`."""
+        for layer in (self.instance, self.query_in):
+            absorb(layer, mean, std)
+        if self.value is not None:
+            absorb(self.value, mean, std)
+        else:  # each class's attention sums to 1, so what is true of one patch is true of their weighted sum
+            n_classes = len(self.card.class_names)
+            absorb(self.head, mean.repeat(n_classes), std.repeat(n_classes))
+
+    def loss(self, bag: Tensor, target: int, criterion: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Return half the loss of either stream; see `MILModel.loss`."""
+        c, q, evidence = self._read(bag)
+        logits = self._pool(c, q, evidence) + self.head.bias
+        return 0.5 * criterion(logits, target) + 0.5 * criterion(c.max(dim=0).values, target)
+
+    def _read(self, bag: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return instance logits (N, C), queries (N, d) and evidence (N, C, C): W_k v_i for each logit and stream k."""
+        n_classes, d = len(self.card.class_names), int(self.card.config["query_dim"])
+        weight = self.head.weight.view(n_classes * n_classes, self.card.in_features)  # (logit, k) by feature
+
+        def read(rows: Tensor) -> Tensor:
+            v = rows if self.value is None else torch.relu(self.value(self.dropout(rows)))
+            return torch.cat([self.instance(rows), self._query(rows), v @ weight.T], dim=1)
+
+        c, q, evidence = torch.split(read_rows(bag, weight, read), [n_classes, d, n_classes**2], dim=1)
+        return c, q, evidence.view(-1, n_classes, n_classes)
+
+    def _query(self, rows: Tensor) -> Tensor:
+        q: Tensor = self.query_in(rows)
+        return q if self.query_out is None else torch.tanh(self.query_out(torch.relu(q)))
+
+    def _attention(self, c: Tensor, q: Tensor) -> Tensor:
+        critical = c.argmax(dim=0)  # (C,)
+        return torch.softmax(q @ q[critical].T / q.shape[1] ** 0.5, dim=0)  # (N, C)
+
+    def _pool(self, c: Tensor, q: Tensor, evidence: Tensor) -> Tensor:
+        """Return the logits (C,) less the head's bias."""
+        return torch.einsum("nk,nck->c", self._attention(c, q), evidence)
+
+    def _scores(self, c: Tensor, q: Tensor, evidence: Tensor) -> dict[str, Score]:
+        # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64
+        c, q, evidence = (t.detach().cpu().double() for t in (c, q, evidence))
+        check_finite(c, q, evidence)
+        a = self._attention(c, q)
+        return {
+            "attention": Score(a.T.float().contiguous(), "attention"),
+            "contribution": contribution(torch.einsum("nk,nck->nc", a, evidence)),
+            "leave_one_out": leave_one_out(self._changes(c, q, evidence, a)),
+            "instance_logit": Score(c.T.float().contiguous(), "instance_logit"),
+        }
+
+    def _changes(self, c: Tensor, q: Tensor, evidence: Tensor, a: Tensor) -> Tensor:
+        """Return (N, C): how much the logits fall when patch i is left out.
+
+        Patches that set a query, and those whose attention may be near 1, where the closed form loses its digits, are
+        left out for real: at most two a class.
+        """
+        pooled = torch.einsum("nk,nck->ck", a, evidence)
+        ratio = a / (1 - a).clamp_min(torch.finfo(a.dtype).tiny)
+        changes = torch.einsum("nk,nck->nc", ratio, evidence) - ratio @ pooled.T
+        special = {*c.argmax(dim=0).tolist(), *a.argmax(dim=0).tolist()}
+        for i in special if len(c) > 1 else ():
+            rest = torch.arange(len(c)) != i
+            changes[i] = pooled.sum(dim=1) - self._pool(c[rest], q[rest], evidence[rest])
+        return changes
