@@ -387,6 +387,24 @@ def test_slideflow_centres_become_corners(tmp_path: Path) -> None:
     assert (features.encoder.name, features.grid.mpp) == ("UNIFeatures", pytest.approx(302 / 299))
 
 
+@pytest.mark.parametrize(
+    ("extractor", "name"),
+    [
+        ("slideflow.model.extractors.uni.UNIFeatures", "UNIFeatures"),
+        ("slideflow_noncommercial.extractors.gigapath.GigapathFeatures", "GigapathFeatures"),
+        ("conch_v1.5", "conch_v1.5"),
+        ("timm:resnet50.tv_in1k", "timm:resnet50.tv_in1k"),
+        ("slideflow", "slideflow"),
+    ],
+)
+def test_only_slideflows_own_classes_lose_their_modules(tmp_path: Path, extractor: str, name: str) -> None:
+    path = make_slideflow(tmp_path)
+    config = json.loads((tmp_path / "bags_config.json").read_text())
+    config["extractor"]["class"] = extractor
+    (tmp_path / "bags_config.json").write_text(json.dumps(config))
+    assert read_foreign(path, slide=SLIDE).encoder.name == name
+
+
 def test_slideflow_by_magnification_needs_the_patch_size(tmp_path: Path) -> None:
     path = make_slideflow(tmp_path, tile_um="20x", half=299)
     with pytest.raises(FeaturesError, match="--patch-size"):

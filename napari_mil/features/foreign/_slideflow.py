@@ -22,6 +22,8 @@ from ._detect import slideflow_index_of
 from ._found import Found, assemble
 
 _CONFIG = "bags_config.json"
+_PACKAGES = ("slideflow.", "slideflow_gpl.", "slideflow_noncommercial.")
+"""Only what begins so is the path of a class: other names may have dots of their own ("conch_v1.5")."""
 
 
 def read(path: Path, given: Given) -> Features:
@@ -37,7 +39,7 @@ def read(path: Path, given: Given) -> Features:
     Returns
     -------
     Features
-        The encoder's name is the class of Slideflow's extractor.
+        The encoder's name is the class of the extractor, less Slideflow's own modules.
     """
     import torch
 
@@ -137,4 +139,5 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _extractor(config: dict[str, Any]) -> str:
     extractor = config.get("extractor")
-    return str(extractor.get("class", "")).rpartition(".")[2] if isinstance(extractor, dict) else ""
+    name = str(extractor.get("class", "")) if isinstance(extractor, dict) else ""
+    return name.rpartition(".")[2] if name.startswith(_PACKAGES) else name
