@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -433,6 +434,26 @@ def test_slideflow_bags_of_one_folder_have_one_size(tmp_path: Path) -> None:
     with pytest.raises(FeaturesError, match="bags of other patches"):
         write_foreign(tmp_path / "c.pt", make_bag(tile_l0=512.0), Format.slideflow)
     assert not (tmp_path / "c.pt").exists()
+
+
+def test_slideflow_bags_of_one_folder_have_one_encoder(tmp_path: Path) -> None:
+    def of(encoder: str) -> Features:
+        bag = make_bag()
+        return replace(bag, encoder=replace(bag.encoder, name=encoder))
+
+    write_foreign(tmp_path / "a.pt", of("h-optimus-0"), Format.slideflow)
+    with pytest.raises(FeaturesError, match=r"holds bags of h-optimus-0 .* of h-optimus-1. Choose another folder"):
+        write_foreign(tmp_path / "b.pt", of("h-optimus-1"), Format.slideflow)
+    with pytest.raises(FeaturesError, match="these features are of an unknown encoder"):
+        write_foreign(tmp_path / "b.pt", of(""), Format.slideflow)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.index.npz", "a.pt", "bags_config.json"]
+    assert read_foreign(tmp_path / "a.pt", slide=SLIDE).encoder.name == "h-optimus-0"
+
+
+def test_a_bag_goes_back_to_slideflows_own_folder(tmp_path: Path) -> None:
+    bag = read_foreign(make_slideflow(tmp_path), slide=SLIDE)  # the configuration has the class with its modules
+    write_foreign(tmp_path / "again.pt", bag, Format.slideflow)
+    assert read_foreign(tmp_path / "again.pt", slide=SLIDE).encoder.name == "UNIFeatures"
 
 
 # -- WSInfer -----------------------------------------------------------------------------------------------------

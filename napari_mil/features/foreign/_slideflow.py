@@ -94,7 +94,7 @@ def write(path: Path, features: Features) -> tuple[Path, ...]:
     Raises
     ------
     FeaturesError
-        Where the folder holds bags of another patch size or length.
+        Where the folder holds bags of another encoder, patch size or length.
     """
     import torch
 
@@ -112,10 +112,8 @@ def write(path: Path, features: Features) -> tuple[Path, ...]:
     path.parent.mkdir(parents=True, exist_ok=True)
     config_path, index = path.parent / _CONFIG, slideflow_index_of(path)
     there = _config(path.parent)
-    if there and any(there.get(key) != config[key] for key in ("num_features", "tile_px", "tile_um")):
-        raise FeaturesError(
-            f"{path.parent} holds bags of other patches or features ({_CONFIG}). Choose another folder."
-        )
+    if there:
+        _check_alike(there, config, path.parent)
     with replacing(index, FeaturesError) as partial, partial.open("wb") as out:
         np.savez(out, grid.l0_rc[:, ::-1] + half)
     with replacing(path, FeaturesError) as partial:
@@ -124,6 +122,18 @@ def write(path: Path, features: Features) -> tuple[Path, ...]:
         with replacing(config_path, FeaturesError) as partial:
             partial.write_text(json.dumps(config, indent=1), encoding="utf-8")
     return path, index, config_path
+
+
+def _check_alike(there: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
+    """Raise FeaturesError where the bags of a folder have another encoder or other sizes than a new one."""
+    if any(there.get(key) != config[key] for key in ("num_features", "tile_px", "tile_um")):
+        raise FeaturesError(f"{folder} holds bags of other patches or features ({_CONFIG}). Choose another folder.")
+    theirs, ours = _extractor(there), _extractor(config)
+    if theirs != ours:  # the folder's configuration would pass the one for the other
+        raise FeaturesError(
+            f"{folder} holds bags of {theirs or 'an unknown encoder'} ({_CONFIG}), but these features are of "
+            f"{ours or 'an unknown encoder'}. Choose another folder."
+        )
 
 
 def _config(folder: Path) -> dict[str, Any]:
