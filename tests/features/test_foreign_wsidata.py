@@ -143,6 +143,27 @@ def test_round_trip_of_tiles_whose_edge_is_not_whole(tmp_path: Path, libraries: 
     assert [file.name for file in tmp_path.iterdir()] == ["x.zarr"]
 
 
+@pytest.mark.parametrize(
+    ("encoder", "table"),
+    [
+        ("timm:resnet18.a1_in1k", "timm-resnet18.a1_in1k_tiles"),
+        ("hf-hub:MahmoodLab/UNI 2*", "hf-hub-MahmoodLab-UNI-2-_tiles"),
+        ("__größe", "-gr--e_tiles"),
+        ("", "features_tiles"),
+    ],
+)
+def test_tables_have_names_that_spatialdata_takes_and_keep_the_encoders(
+    tmp_path: Path, libraries: tuple[Any, Any], encoder: str, table: str
+) -> None:
+    grid = TileGrid(XY[:2, ::-1].copy(), 256.0, 192.0, 128, 1.0, np.full(2, np.nan, np.float32))
+    path = tmp_path / "x.zarr"
+    write_foreign(path, Features(VALUES[:2], grid, EncoderInfo(encoder, "", "", 6, 128, 1.0), SLIDE), Format.wsidata)
+    assert [folder.name for folder in (path / "tables").iterdir() if folder.is_dir()] == [table]
+    assert read_foreign(path, slide=SLIDE).encoder.name == encoder
+    (path / "tables" / table).rename(path / "tables" / "renamed_tiles")
+    assert read_foreign(path, slide=SLIDE).encoder.name == encoder
+
+
 @pytest.mark.parametrize("missing", ["zarr", "pyarrow.parquet"])
 def test_without_the_libraries_one_sentence_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str

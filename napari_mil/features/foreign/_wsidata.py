@@ -1,7 +1,8 @@
 """wsidata's and LazySlide's folders: SpatialData in zarr, tiles as boxes in GeoParquet, features as AnnData tables.
 
 ``shapes/<tiles>/shapes.parquet`` holds each tile's box in level-0 pixels; ``tables/<encoder>_<tiles>`` a matrix ``X``
-whose rows name their tile (``obs/tile_id``) and whose attribute ``region`` names the tiles. The folder's attributes
+whose rows name their tile (``obs/tile_id``) and whose attribute ``region`` names the tiles. SpatialData allows few
+characters in the name of a table, so the encoder's true name is our attribute ``napari_mil``. The folder's attributes
 ``tile_spec`` and ``slide_properties`` say sizes and scale. Parquet and zarr are read and written by their libraries;
 the layouts between them (SpatialData 0.2 tables and 0.3 shapes, AnnData 0.1.0) are laid out here, since the libraries
 of those names bring the whole of scverse and an older pandas.
@@ -10,6 +11,7 @@ of those names bring the whole of scverse and an older pandas.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TILES, _INSTANCE, _REGION = "tiles", "tile_id", "library_id"
+_OURS = "napari_mil"
+_NOT_IN_A_NAME = re.compile("^__|[^A-Za-z0-9_.-]")
+"""What SpatialData refuses in the name of a table."""
 
 
 def read(path: Path, given: Given) -> Features:
@@ -65,7 +70,7 @@ def read(path: Path, given: Given) -> Features:
             values,
             boxes[rows, :2],
             store.stem,
-            encoder=table.name.removesuffix(f"_{key}"),
+            encoder=_encoder_of(table, key),
             tile_l0=_edge(boxes),
             tile_px=None if tile_px is None else int(tile_px),
             tile_um=None if tile_px is None or mpp is None else tile_px * mpp,
@@ -144,6 +149,14 @@ def _tiles_of(table: Path) -> str:
     """Return which tiles a table is of; empty where it is no such table."""
     region = zarr_attributes(table).get("region") or ""
     return str(region[0]) if isinstance(region, list) else str(region)
+
+
+def _encoder_of(table: Path, tiles: str) -> str:
+    """Return the true name of a table's encoder where we wrote the table, else what the table's own name says."""
+    ours = zarr_attributes(table).get(_OURS)
+    if isinstance(ours, dict) and isinstance(ours.get("encoder"), str):
+        return str(ours["encoder"])
+    return table.name.removesuffix(f"_{tiles}")
 
 
 def _boxes(parquet: ModuleType, file: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -232,8 +245,10 @@ def _fill(root: Any, features: Features) -> None:
             "spatialdata_attrs": {"version": "0.3"},
         }
     )
-    encoder = features.encoder.name.replace("/", "-") or "features"
-    _fill_table(root.create_group(f"tables/{encoder}_{_TILES}"), np.asarray(features.values, np.float32))
+    name = _NOT_IN_A_NAME.sub("-", features.encoder.name) or "features"
+    table = root.create_group(f"tables/{name}_{_TILES}")
+    _fill_table(table, np.asarray(features.values, np.float32))
+    table.attrs[_OURS] = {"encoder": features.encoder.name}
 
 
 def _fill_table(table: Any, values: NDArray[np.float32]) -> None:
