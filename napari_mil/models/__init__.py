@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._checkpoint import save_model as save_model
     from ._fit import check_fit as check_fit
     from ._fit import made_elsewhere as made_elsewhere
+    from ._leave_one_out import iter_leave_one_out as iter_leave_one_out
     from ._registry import MODEL_NAMES as MODEL_NAMES
     from ._registry import create_model as create_model
 
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_card": ["ModelCard", "ScoreKind"],
         "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "read_entry", "save_model"],
         "_fit": ["check_fit", "made_elsewhere"],
+        "_leave_one_out": ["iter_leave_one_out"],
         "_registry": ["MODEL_NAMES", "create_model"],
     },
 )

@@ -22,6 +22,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "dsmil": (".dsmil", "DualStreamPooling"),
     "clam-sb": (".clam_sb", "ClamSB"),
     "clam-mb": (".clam_mb", "ClamMB"),
+    "transmil": (".transmil", "TransformerPooling"),
 }
 
 MODEL_NAMES: tuple[str, ...] = tuple(_CLASSES)
