@@ -237,6 +237,26 @@ def test_clam_without_its_patches_needs_the_patch_size(tmp_path: Path) -> None:
     assert read_foreign(path, patch_size=1024, slide_mpp=MPP).slide.mpp == (MPP, MPP)
 
 
+def test_a_patch_size_that_is_given_does_not_overrule_clams_own(tmp_path: Path) -> None:
+    path = make_clam(tmp_path)
+    with pytest.raises(
+        FeaturesError, match=r"patches/duodenum.h5 says .* 1024 level-0 pixels wide, not 512. Leave out"
+    ):
+        read_foreign(path, slide=SLIDE, patch_size=512)
+    for given_size in (1024, 1023.5):
+        features = read_foreign(path, slide=SLIDE, patch_size=given_size)
+        assert (features.grid.tile_l0, features.grid.tile_px) == (1024, 256)
+        assert features.grid.mpp == pytest.approx(4 * MPP)
+
+
+def test_a_patch_size_joins_clams_level_without_its_downsample(tmp_path: Path) -> None:
+    path = make_clam(tmp_path)
+    with h5py.File(tmp_path / "patches" / "duodenum.h5", "r+") as file:
+        del file["coords"].attrs["downsample"]
+    features = read_foreign(path, slide=SLIDE, patch_size=1024)
+    assert (features.grid.tile_l0, features.grid.tile_px) == (1024, 256)
+
+
 def test_a_clam_level_without_its_downsample_says_nothing_of_level_0(tmp_path: Path) -> None:
     path = make_clam(tmp_path)
     with h5py.File(tmp_path / "patches" / "duodenum.h5", "r+") as file:

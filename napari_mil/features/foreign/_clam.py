@@ -17,7 +17,7 @@ from ...errors import FeaturesError
 from ...files import replacing
 from ...slides import slide_name
 from .._features import Features
-from ._checks import Given, check_place, reading
+from ._checks import Given, check_patch_size, check_place, reading
 from ._detect import clam_features_of
 from ._found import Found, assemble
 
@@ -30,7 +30,8 @@ def read(path: Path, given: Given) -> Features:
     path : Path
         A file from ``h5_files/``, or one from ``pt_files/`` whose namesake lies there.
     given : Given
-        What is known besides; CLAM never says microns, so the slide's scale must be.
+        What is known besides; CLAM never says microns, so the slide's scale must be. A patch size that is given does
+        not overrule the file in ``patches/``, but stands in for one of other patches.
 
     Returns
     -------
@@ -46,10 +47,13 @@ def read(path: Path, given: Given) -> Features:
             )
         values, coords = file["features"][()].astype(np.float32, copy=False), file["coords"][()]
         attributes = dict(file["coords"].attrs)
-    if "patch_size" not in attributes and given.patch_size is None:
-        attributes = _beside(path, coords)
-    with reading(path):
+    says = path
+    if "patch_size" not in attributes:
+        says, attributes = _beside(path, coords, given)
+    with reading(says):
         tile_l0, tile_px = _size(attributes)
+    if tile_l0 is not None:
+        check_patch_size(tile_l0, given, says)
     found = Found(values, coords.astype(np.float64), path.stem, tile_l0=tile_l0, tile_px=tile_px)
     features = assemble(found, given, path)
     check_place(features, given, None, path)
@@ -106,20 +110,22 @@ def write(path: Path, features: Features) -> tuple[Path, ...]:
     return path, tensor, patches
 
 
-def _beside(path: Path, coords: NDArray[np.integer[Any]]) -> dict[str, Any]:
-    """Return what the file in ``patches/`` says of the patches; empty where there is none."""
+def _beside(path: Path, coords: NDArray[np.integer[Any]], given: Given) -> tuple[Path, dict[str, Any]]:
+    """Return what the file in ``patches/`` says of the patches, and which file that is; nothing where there is none."""
     folders = [path.parent / "patches", path.parent.parent / "patches", path.parent.parent.parent / "patches"]
     names = [path.with_name(f"{path.stem}_patches.h5"), *(folder / f"{path.stem}.h5" for folder in folders)]
     file = next((name for name in names if name.is_file()), None)
     if file is None:
-        return {}
+        return path, {}
     with reading(file), h5py.File(file, "r") as patches:
-        if not np.array_equal(patches["coords"][()], coords):
-            raise FeaturesError(
-                f"{file} lists other patches than {path}, so its patch size does not count. "
-                "Give the size of the patches in level-0 pixels with --patch-size."
-            )
-        return dict(patches["coords"].attrs)
+        if np.array_equal(patches["coords"][()], coords):
+            return file, dict(patches["coords"].attrs)
+    if given.patch_size is not None:
+        return path, {}
+    raise FeaturesError(
+        f"{file} lists other patches than {path}, so its patch size does not count. "
+        "Give the size of the patches in level-0 pixels with --patch-size."
+    )
 
 
 def _size(attributes: dict[str, Any]) -> tuple[float | None, int | None]:
