@@ -204,7 +204,7 @@ def mpp_of(layer: Layer) -> tuple[float, float] | None:
 
 
 def made_from(layer: Layer) -> tuple[str, tuple[float, float] | None] | None:
-    """Return from which slide, and at which scale, a map, a tissue outline or mask was made; None for any other layer.
+    """Return from which slide, and at which scale, a map, a tissue outline or mask, or patches were made, else None.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def made_from(layer: Layer) -> tuple[str, tuple[float, float] | None] | None:
     known = layer.metadata.get(KEY, {})
     if "map" in known:
         return known["map"].slide.quickhash, known["map"].slide.mpp
-    slide = known.get("tissue_of", known.get("mask_of"))
+    slide = next((known[key] for key in ("tissue_of", "mask_of", "bag_of") if key in known), None)
     return (slide, known["mpp"]) if slide is not None else None
 
 

@@ -1,4 +1,4 @@
-"""File > Open and drag and drop: slides as lazy pyramids in microns, our own maps as overlays.
+"""File > Open and drag and drop: slides as lazy pyramids in microns, maps as overlays, features as patches on a slide.
 
 A path that is not ours is declined (None) so that other readers can take it.
 """
@@ -28,6 +28,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     callable or None
         Takes the path and returns layer data.
     """
+    from ..features import recognise
     from ..slides import can_open
 
     paths = [path] if isinstance(path, str) else list(path)
@@ -37,6 +38,8 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
         return read_maps
     if all(can_open(p) for p in paths):
         return read_slides
+    if all(recognise(p) is not None for p in paths):
+        return read_bags
     # Endings that only slides have: nobody else can read these, so say what is wrong instead of "no reader".
     if all(Path(p).is_file() and Path(p).suffix.lower() in ONLY_SLIDES for p in paths):
         return read_slides
@@ -125,3 +128,36 @@ def read_maps(path: str | list[str]) -> list[LayerData]:
 
     paths = [path] if isinstance(path, str) else list(path)
     return [overlay_layer_data(read_map(p)) for p in paths]
+
+
+def read_bags(path: str | list[str]) -> list[LayerData]:
+    """Show feature files of any known tool on the slide in front, as soon as they are read beside the window.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One file, or wsidata folder, or several.
+
+    Returns
+    -------
+    list of (None,)
+        No layer yet, in npe2's words.
+
+    Raises
+    ------
+    FeaturesError
+        If no slide is open whose features they could be.
+    """
+    import napari
+
+    from .bag_opener import no_slide
+    from .session import attach
+
+    paths = [path] if isinstance(path, str) else list(path)
+    viewer = napari.current_viewer()
+    session = attach(viewer) if viewer is not None else None
+    if session is None:
+        raise no_slide(Path(paths[0]))
+    for one in paths:
+        session.bags.open(Path(one))
+    return [(None,)]  # type: ignore[list-item]

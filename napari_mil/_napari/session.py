@@ -11,6 +11,8 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QLabel
 
+from .bag_opener import BagOpener
+from .bags import fit_width
 from .keys import FIT_KEY, NEXT_KEY, PREVIOUS_KEY, ZOOM_KEYS, bind_keys
 from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
 from .magnification import PRESETS, view_words
@@ -49,6 +51,7 @@ class Session(QObject):
         self._streams: dict[int, Stream] = {}
         self._switch = SlideSwitch(viewer)
         self._stepping = JobSlot()
+        self.bags = BagOpener(viewer, window.centralWidget())
         self.overview = Overview()
         self.details: SlideDetails | None = None
         self._dock(self.overview, OVERVIEW, "left")
@@ -66,6 +69,7 @@ class Session(QObject):
         # functions of the streams and the job alone: by then there is no session any more
         window.destroyed.connect(partial(_stop, self._streams))
         window.destroyed.connect(self._stepping.abandon)
+        window.destroyed.connect(self.bags.abandon)
 
     @property
     def _viewer(self) -> napari.Viewer:
@@ -241,6 +245,8 @@ class Session(QObject):
         view, scale = camera(self._viewer), np.asarray(layer.scale[-2:], float)
         corner = np.asarray(layer.translate[-2:], float) - scale / 2
         extent = np.asarray(slide_of(layer).shape) * scale  # type: ignore[union-attr]
+        for one in self._viewer.layers:
+            fit_width(one, float(view.zoom))
         size = np.array(self._canvas_px()) / view.zoom
         top, left = (np.asarray(view.center[-2:]) - size / 2 - corner) / extent
         self.overview.show_view(top, left, *(size / extent))

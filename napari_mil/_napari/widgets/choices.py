@@ -33,14 +33,29 @@ def model_choices(extra: Iterable[Path] = ()) -> list[Choice]:
     list of Choice
         The value is the file.
     """
-    entries = [
+    return [
+        Choice(_title(entry), entry.path, describe_card(entry.card) if entry.card else "", entry.reason)
+        for entry in model_entries(extra)
+    ]
+
+
+def model_entries(extra: Iterable[Path] = ()) -> list[ModelEntry]:
+    """Return the model files at hand, usable or not, in the order of `model_choices`.
+
+    Parameters
+    ----------
+    extra : iterable of Path
+        Files opened by hand.
+
+    Returns
+    -------
+    list of ModelEntry
+        With card, or the reason why there is none.
+    """
+    return [
         *list_models(models_folder()),
         *(read_entry(path) for path in extra),
         *(read_entry(path) for path in demo_model_files()),
-    ]
-    return [
-        Choice(_title(entry), entry.path, describe_card(entry.card) if entry.card else "", entry.reason)
-        for entry in entries
     ]
 
 

@@ -75,7 +75,9 @@ class MILPanel(QWidget):
         # Qt may delete the panel without closing it; its job must not outlive it.
         self.destroyed.connect(self._jobs.abandon)
         show_scale_bar(napari_viewer)
-        attach(napari_viewer)
+        session = attach(napari_viewer)
+        if session is not None:
+            session.bags.follow(self.run_tab)
 
     @property
     def running(self) -> bool:
@@ -140,6 +142,9 @@ class MILPanel(QWidget):
         """Stop everything and let go of the viewer; the window is closing."""
         self._jobs.abandon()
         if self._viewer is not None:
+            session = attach(self._viewer)
+            if session is not None:
+                session.bags.follow(None)
             self.run_tab.disconnect_viewer()
             self.heatmap_tab.disconnect_viewer()
             if self.legend is not None:

@@ -26,7 +26,7 @@ from ...preferences import keep_scale, keep_true_colours, read_preferences
 from ..layers import mpp_of, show_true_colours, slide_of
 from ..rescale import change_scale
 from .choice_box import Choice, ChoiceBox
-from .choices import encoder_choices, encoder_wanted, find_devices, model_choices
+from .choices import encoder_choices, encoder_wanted, find_devices, model_choices, model_entries
 from .run_request import RunRequest, progress_line
 from .slide_fields import ColourField, ScaleField
 from .tissue_fields import TissueFields
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
+    from ...models import ModelEntry
     from ...progress import Progress
 
 
@@ -105,6 +106,11 @@ class RunTab(QWidget):
         if not self.model.choose(path):
             reason = next((c.reason for c in self.model.choices if c.value == path), "")
             self.say(reason, error=True)
+
+    def models_at_hand(self) -> tuple[list[ModelEntry], Path | None]:
+        """Return the model files at hand, and the one that is chosen."""
+        chosen = self.model.current
+        return model_entries(self._extra_models), chosen.value if chosen is not None else None
 
     def show_running(self) -> None:
         """Show that a run is going."""
