@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 _CLASSES: dict[str, tuple[str, str]] = {
     "mean": (".mean", "MeanPooling"),
     "max": (".max", "MaxPooling"),
+    "lse": (".lse", "LsePooling"),
+    "noisy-and": (".noisy_and", "NoisyAndPooling"),
     "attention": (".attention", "AttentionPooling"),
     "gated-attention": (".gated_attention", "GatedAttentionPooling"),
-    "dsmil": (".dsmil", "DualStreamPooling"),
+    "softmax-attention": (".softmax_attention", "SoftmaxAttentionPooling"),
+    "softmax-mean": (".softmax_mean", "SoftmaxMeanPooling"),
     "clam-sb": (".clam_sb", "ClamSB"),
     "clam-mb": (".clam_mb", "ClamMB"),
+    "dsmil": (".dsmil", "DualStreamPooling"),
     "transmil": (".transmil", "TransformerPooling"),
 }
 

@@ -21,8 +21,8 @@ def explicit_model() -> Fill:
         model = create_model(name, in_features=in_features, n_classes=n_classes, **config)
         state = {}
         for key, values in weights.items():
-            layer, part = key.rsplit("_", 1)
-            state[f"{layer}.{part}"] = torch.tensor(values, dtype=torch.float32)
+            layer, _, part = key.rpartition("_")
+            state[f"{layer}.{part}" if layer else part] = torch.tensor(values, dtype=torch.float32)
         model.load_state_dict(state)
         return model
 

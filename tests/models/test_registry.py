@@ -25,7 +25,9 @@ def test_seed_decides_the_weights_and_leaves_the_global_generator_alone(name):
     one, same, other = (create_model(name, in_features=6, seed=seed).state_dict() for seed in (4, 4, 5))
     create_model(name, in_features=6)
     assert all(torch.equal(one[key], same[key]) for key in one)
-    assert not any(torch.equal(one[key], other[key]) for key in one)
+    drawn = [key for key, w in one.items() if w.numel() > 1 and w.unique().numel() > 1]  # not norms and thresholds
+    assert drawn
+    assert not any(torch.equal(one[key], other[key]) for key in drawn)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -55,7 +57,7 @@ def test_classes_default_to_two_and_may_be_counted_or_named():
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ModelError, match=r"no model named 'transformer'.*mean, max, attention, gated-attention"):
+    with pytest.raises(ModelError, match=r"no model named 'transformer'.*: mean, max, .*gated-attention"):
         create_model("transformer", in_features=2)
 
 
