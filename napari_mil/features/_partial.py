@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -35,9 +36,16 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def temporary_path(path: Path) -> Path:
+    """Return where this process lays out a feature file before it takes its place: ``<name>.<process id>.tmp``."""
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
 @contextmanager
 def claim(path: Path) -> Iterator[None]:
     """Hold a feature file for this process; others are told who holds it.
+
+    What a process killed while it wrote the file left of it is removed: nobody else can be writing it now.
 
     Raises
     ------
@@ -45,7 +53,7 @@ def claim(path: Path) -> Iterator[None]:
         Where another process is writing the file, or its folder cannot be written. The claim of a process that no
         longer runs on this computer is taken over.
     """
-    lock_path = path.with_name(path.name + ".lock")
+    lock_path = _lock_path(path)
     lock = filelock.SoftFileLock(lock_path, timeout=0.5, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,9 +66,59 @@ def claim(path: Path) -> Iterator[None]:
     except OSError as err:
         raise FeaturesError(f"{path.parent} cannot be written ({err}). Choose another folder.") from err
     try:
+        for left in _temporaries(path):
+            with suppress(OSError):
+                left.unlink()
         yield
     finally:
         lock.release()
+
+
+def sweep(path: Path, header: Mapping[str, Any]) -> None:
+    """Remove what a kill left beside a feature file that is whole: its unfinished rows, copies, and claim.
+
+    Rows of anything else that was to replace the file stay. Where another process holds the file or its folder cannot
+    be written, nothing is done.
+
+    Parameters
+    ----------
+    path : Path
+        The feature file.
+    header : mapping
+        What the unfinished rows say if they are the file's own, as `Partial` has it; they may say more.
+    """
+    rows = partial_path(path)
+    if not (rows.exists() or _lock_path(path).exists() or _temporaries(path)):
+        return
+    with suppress(FeaturesError, OSError), claim(path):
+        with rows.open("rb") as file:
+            line = file.readline(_MAX_HEADER)
+        if _says(line, header):
+            rows.unlink()
+
+
+def _says(line: bytes, header: Mapping[str, Any]) -> bool:
+    """Tell whether the first line of unfinished rows says what is in a header, or was cut off, so that none follow."""
+    if not line.endswith(b"\n"):
+        return line[:1] in (b"", b"{")
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return False
+    wanted = json.loads(json.dumps(header))  # tuples become lists
+    return isinstance(found, dict) and all(key in found and found[key] == wanted[key] for key in wanted)
+
+
+def _temporaries(path: Path) -> list[Path]:
+    """Return what there is of `temporary_path`, of any process."""
+    pattern = re.compile(re.escape(path.name) + r"\.\d+\.tmp")
+    with suppress(OSError):
+        return [path.with_name(entry.name) for entry in os.scandir(path.parent) if pattern.fullmatch(entry.name)]
+    return []
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 def _holder(lock_path: Path) -> str:

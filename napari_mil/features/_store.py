@@ -29,6 +29,7 @@ from ..errors import FeaturesError
 from ..slides import SlideRef, slide_name
 from ..tiling import TileGrid
 from ._features import EncoderInfo, Features
+from ._partial import temporary_path
 
 FORMAT = 1
 _ROOM_REMEDY = "Free some space or choose another folder, then run again; what is done so far is kept."
@@ -52,7 +53,7 @@ def write_features(path: str | Path, features: Features, *, asked: TileGrid | No
         Where the file cannot be written (no room, no right to).
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make_sure_of_room(temporary, features.values.nbytes + 64 * len(features) + 2**20)

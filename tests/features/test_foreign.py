@@ -29,6 +29,7 @@ from napari_mil.features import (
     write_features,
     write_foreign,
 )
+from napari_mil.features._partial import claim
 from napari_mil.slides import SlideRef
 from napari_mil.tiling import TileGrid
 
@@ -665,6 +666,14 @@ def test_where_nothing_can_be_written_it_is_said(tmp_path: Path, monkeypatch: py
         write_foreign(tmp_path / "a.pt", make_bag(), Format.slideflow)
     assert not (tmp_path / "a.pt").exists()
     assert not list(tmp_path.glob(".partial*"))
+
+
+def test_a_file_that_is_being_extracted_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    with claim(path), pytest.raises(FeaturesError, match="being written by another process"):
+        write_foreign(path, make_bag(), Format.trident)
+    write_foreign(path, make_bag(), Format.trident)
+    assert [file.name for file in tmp_path.iterdir()] == ["f.h5"]
 
 
 # -- the command -------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_mil.errors import FeaturesError
-from napari_mil.features._partial import Partial, claim
+from napari_mil.features import Features, write_features
+from napari_mil.features._partial import Partial, claim, partial_path, sweep
 
 HEADER = {"slide": "a", "grid": [1, 2.5]}
 ROWS = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -113,6 +114,86 @@ def test_claim_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert path.with_name("f.h5.lock").exists()
     with claim(path):
         pass
+
+
+KILLED_WRITING = """
+import os, pathlib, signal, sys
+from napari_mil.features import read_features, write_features
+from napari_mil.features._partial import claim
+path = pathlib.Path(sys.argv[1])
+bag = read_features(sys.argv[2])
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)  # all is written, nothing in its place yet
+with claim(path):
+    write_features(path, bag)
+"""
+
+
+def test_what_a_kill_in_the_final_write_leaves_goes_with_the_next_claim(tmp_path: Path, bag: Features) -> None:
+    whole, path = tmp_path / "whole.h5", tmp_path / "f [1].h5"
+    write_features(whole, bag)
+    done = subprocess.run([sys.executable, "-c", KILLED_WRITING, str(path), str(whole)], check=False)
+    assert done.returncode == -9
+    (left,) = tmp_path.glob("*.tmp")
+    assert left.stat().st_size >= bag.values.nbytes
+    others = [tmp_path / name for name in ("f [1].h5.tmp", "f [1].h5.a.tmp", "g.h5.1.tmp", "f 1.h5.1.tmp")]
+    for other in others:
+        other.touch()
+    with claim(path):
+        assert not left.exists()
+    assert set(tmp_path.iterdir()) == {whole, *others}
+
+
+def left_behind(path: Path, header: dict[str, object]) -> None:
+    """Leave beside a whole file what a kill between its taking place and the removal of its rows leaves."""
+    path.write_bytes(b"whole")
+    with Partial(partial_path(path), header, 3) as partial:
+        partial.append(ORDER[:7], ROWS[:7])
+    path.with_name("f.h5.4242.tmp").write_bytes(b"copy")
+
+
+@pytest.mark.parametrize("said", [HEADER, {**HEADER, "precision": "bf16"}])
+def test_what_is_left_beside_a_whole_file_is_swept(tmp_path: Path, said: dict[str, object]) -> None:
+    path = tmp_path / "f.h5"
+    left_behind(path, said)
+    sweep(path, {**HEADER, "grid": (1, 2.5)})
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("f.h5", b"whole")]
+
+
+@pytest.mark.parametrize("said", [{"slide": "b", "grid": [1, 2.5]}, {"slide": "a"}])
+def test_rows_of_other_settings_are_never_swept(tmp_path: Path, said: dict[str, object]) -> None:
+    path = tmp_path / "f.h5"
+    left_behind(path, said)
+    before = partial_path(path).read_bytes()
+    sweep(path, HEADER)
+    assert partial_path(path).read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["f.h5", "f.h5.partial"]
+
+
+@pytest.mark.parametrize(("content", "goes"), [(b"", True), (b'{"gri', True), (b"hello", False), (b"[1]\n", False)])
+def test_rows_that_were_never_begun_are_swept(tmp_path: Path, content: bytes, goes: bool) -> None:
+    rows = partial_path(tmp_path / "f.h5")
+    rows.write_bytes(content)
+    sweep(tmp_path / "f.h5", HEADER)
+    assert rows.exists() != goes
+
+
+def test_nothing_is_swept_from_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    left_behind(path, HEADER)
+    path.with_name("f.h5.lock").write_text("4242\nelsewhere\n")
+    before = sorted(tmp_path.iterdir())
+    sweep(path, HEADER)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_where_nothing_is_left_nothing_is_touched(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    path.write_bytes(b"whole")
+    before = tmp_path.stat().st_mtime_ns
+    sweep(path, HEADER)
+    sweep(tmp_path / "no such folder" / "f.h5", HEADER)
+    assert tmp_path.stat().st_mtime_ns == before
+    assert [file.name for file in tmp_path.iterdir()] == ["f.h5"]
 
 
 def test_claim_from_another_computer_holds(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import FeaturesError
 from .._features import Features
+from .._partial import claim
 from .._store import positive_number, read_features, write_features
 from ._checks import Given, check_patch_size, check_place, reading
 from ._found import Found, assemble
@@ -50,7 +51,8 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 def write(path: Path, features: Features) -> tuple[Path, ...]:
     """Write napari-mil's own file, which TRIDENT's readers take."""
-    write_features(path, features)
+    with claim(path):
+        write_features(path, features)
     return (path,)
 
 
