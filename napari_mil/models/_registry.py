@@ -25,8 +25,11 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "softmax-mean": (".softmax_mean", "SoftmaxMeanPooling"),
     "clam-sb": (".clam_sb", "ClamSB"),
     "clam-mb": (".clam_mb", "ClamMB"),
+    "additive": (".additive", "AdditivePooling"),
     "dsmil": (".dsmil", "DualStreamPooling"),
     "transmil": (".transmil", "TransformerPooling"),
+    "dtfd": (".dtfd", "DoubleTierPooling"),
+    "tda": (".tda", "TopDownPooling"),
 }
 
 MODEL_NAMES: tuple[str, ...] = tuple(_CLASSES)
