@@ -44,13 +44,14 @@ def why_not(name: str, err: BaseException, *, otherwise: str) -> str | None:
     str or None
         None where the error is of another kind.
     """
-    kinds, texts = "", ""
+    kinds, texts, refused = "", "", False
     cause: BaseException | None = err
     while cause is not None:
         kinds += " ".join(cls.__name__ for cls in type(cause).__mro__)
         texts += str(cause)
+        refused |= getattr(getattr(cause, "response", None), "status_code", None) in (401, 403)
         cause = cause.__cause__ or cause.__context__
-    if "Gated" in kinds or "401" in texts or "403" in texts:
+    if refused or "Gated" in kinds or "401 Client Error" in texts or "403 Client Error" in texts:
         return (
             f"The weights of {name} are given out on request only. Ask for access on its Hugging Face page and sign in "
             "with: hf auth login"

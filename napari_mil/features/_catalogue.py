@@ -111,7 +111,9 @@ def _loaded(name: str, tile_px: int | None, mpp: float | None) -> Encoder:
         return load_timm(name.removeprefix("timm:"), tile_px=tile_px, mpp=mpp)
     path = Path(name).expanduser()
     named = (file for file in _encoder_files(models_folder()) if name in (encoder_name(file), file.name))
-    found = path if path.exists() else next(named, None)
+    # a folder that happens to be called like an encoder is none
+    meant = path.is_file() or (path.is_dir() and (len(path.parts) > 1 or bool(encoder_kind(path))))
+    found = path if meant else next(named, None)
     if found is not None:
         from ._files import load_file
 

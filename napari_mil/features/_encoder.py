@@ -51,7 +51,7 @@ class Encoder:
         self.parameter_count = sum(p.numel() for p in module.parameters())
         self.origin = ""
         self.device = torch.device("cpu")
-        self._module = module.eval()
+        self._module = settle(module)
         self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
         self._plain = bool((self._mean == 0).all() and (self._std == 1).all())
@@ -91,8 +91,8 @@ class Encoder:
         (B, D) float32
             Features, on the same device.
         """
-        form = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
-        batch = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=form).div_(255)
+        # contiguous on every device: many networks take a view of their input as if it were
+        batch = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         return self._run(batch if self._plain else batch.sub_(self._mean).div_(self._std))
 
     def _run(self, batch: Tensor) -> Tensor:
@@ -104,8 +104,26 @@ class Encoder:
         return f"Encoder({info.name!r}, {info.dim} numbers from {info.tile_px} px at {info.mpp:g} um/px)"
 
 
+def settle(module: nn.Module) -> nn.Module:
+    """Put a module, and all in it that has a mode, into evaluation mode, and return it.
+
+    Programs exported by PyTorch settled theirs at their export and refuse to be told.
+    """
+    try:
+        module.eval()
+    except NotImplementedError:
+        module.training = False
+        for part in module.children():
+            settle(part)
+    return module
+
+
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError)
+"""What networks raise on an input that they were not made for."""
+
+
 def probe_dimension(module: nn.Module, tile_px: int, name: str) -> int:
-    """Encode two blank patches and return the number of features, or say in a sentence what does not fit.
+    """Encode blank patches and return the number of features, or say in a sentence what does not fit.
 
     Parameters
     ----------
@@ -126,14 +144,20 @@ def probe_dimension(module: nn.Module, tile_px: int, name: str) -> int:
     EncoderError
         Where the module fails on such patches or returns anything but one finite row of numbers a patch.
     """
+    settle(module)  # in training mode even a probe would change what it has learned
     try:
-        with torch.inference_mode():
-            output = module(torch.full((2, 3, tile_px, tile_px), 0.9))
-    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as err:
-        last = str(err).strip().splitlines()[-1] if str(err).strip() else type(err).__name__
+        output = _of_blank(module, 2, tile_px)
+    except FAILURES as err:
         raise EncoderError(
-            f"Encoder {name} does not take patches of {tile_px} x {tile_px} px ({last}). "
+            f"Encoder {name} does not take patches of {tile_px} x {tile_px} px ({_last_line(err)}). "
             "Give the patch size that it was made for with --tile-px."
+        ) from err
+    try:
+        _of_blank(module, 3, tile_px)
+    except FAILURES as err:
+        raise EncoderError(
+            f"Encoder {name} takes two patches at once but not three ({_last_line(err)}). "
+            "Export it again with a batch of any size (dynamic_shapes)."
         ) from err
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
         found = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
@@ -144,6 +168,15 @@ def probe_dimension(module: nn.Module, tile_px: int, name: str) -> int:
     if not torch.isfinite(output.float()).all():
         raise EncoderError(f"Encoder {name} returned numbers that are not finite for a blank patch. Export it again.")
     return int(output.shape[1])
+
+
+def _of_blank(module: nn.Module, count: int, tile_px: int) -> object:
+    with torch.inference_mode():
+        return module(torch.full((count, 3, tile_px, tile_px), 0.9))
+
+
+def _last_line(err: Exception) -> str:
+    return str(err).strip().splitlines()[-1] if str(err).strip() else type(err).__name__
 
 
 def hash_tensors(module: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import EncoderError, SlideError
 from ._ahead import map_ahead, usable_cores
-from ._encoder import Encoder
+from ._encoder import FAILURES, Encoder
 from ._patches import Patches
 
 _MAX_BATCH = {"cpu": 128, "cuda": 256, "mps": 128}
@@ -60,9 +61,9 @@ def iter_encoded(
 
     On the CPU several batches run side by side, each on one core: splitting every small operation of a small encoder
     over all cores costs more in waiting than it gains, the more so on a busy computer. One core is left to the window.
-    On an NVIDIA GPU large encoders compute in bfloat16 (float16 where the GPU lacks it), patches come through pinned
-    memory as bytes, and convolutions keep their channels last. Features of the CPU and of a GPU agree to 1e-4 of their
-    spread in float32, to 2e-2 in half precision.
+    On an NVIDIA GPU large encoders compute in bfloat16 (float16 where the GPU lacks it), and patches come through
+    pinned memory as bytes. Features of the CPU and of a GPU agree to 1e-4 of their spread in float32, to 2e-2 in half
+    precision.
 
     Parameters
     ----------
@@ -118,8 +119,7 @@ class _BatchEncoder:
     def __init__(self, encoder: Encoder, size: int) -> None:
         self._encoder, self._size = encoder, size
         self._cuda = encoder.device.type == "cuda"
-        self._half = torch.bfloat16 if self._cuda and torch.cuda.is_bf16_supported() else torch.float16
-        self._autocast = self._cuda and encoder.parameter_count >= _AUTOCAST
+        self._precision = precision(encoder, encoder.device.type)
 
     def __call__(self, patches: Patches) -> Rows:
         pixels = patches.pixels
@@ -128,10 +128,11 @@ class _BatchEncoder:
             try:
                 values = [self._encode(pixels[i : i + size]) for i in range(0, len(pixels), size)]
                 return Rows(patches.tiles, np.concatenate(values))
-            except RuntimeError as err:
+            except FAILURES as err:
                 if not _is_out_of_memory(err):
+                    said = str(err).strip().splitlines() or [type(err).__name__]
                     raise EncoderError(
-                        f"The encoder {self._encoder.info.name} failed on a batch ({str(err).splitlines()[0]}). "
+                        f"The encoder {self._encoder.info.name} failed on a batch ({said[0]}). "
                         "Try the CPU, or export the encoder again."
                     ) from err
                 if size == 1:
@@ -146,18 +147,37 @@ class _BatchEncoder:
         pixels = torch.from_numpy(patches)
         if self._cuda:
             pixels = pixels.pin_memory()
-        with torch.inference_mode(), torch.autocast("cuda", self._half, enabled=self._autocast):
-            features = self._encoder.encode_bytes(pixels.to(self._encoder.device, non_blocking=self._cuda)).cpu()
+        pixels = pixels.to(self._encoder.device, non_blocking=self._cuda)
+        features = self._at(self._precision, pixels)
+        if self._precision != torch.float32 and not torch.isfinite(features).all():
+            features = self._at(torch.float32, pixels)  # half precision holds smaller numbers only
         if tuple(features.shape) != (len(patches), self._encoder.info.dim):
             raise EncoderError(
                 f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for {len(patches)} patches. "
                 "Export it so that it returns one row of features a patch."
             )
+        if not torch.isfinite(features).all():
+            raise EncoderError(
+                f"The encoder {self._encoder.info.name} returned numbers that are not finite for some patches. "
+                "Export it again, or choose another."
+            )
         rows: NDArray[np.float32] = features.numpy()
         return rows
 
+    def _at(self, precision: torch.dtype, pixels: torch.Tensor) -> torch.Tensor:
+        half = precision != torch.float32
+        with torch.inference_mode(), torch.autocast("cuda", precision if half else None, enabled=half):
+            return self._encoder.encode_bytes(pixels).cpu()
 
-def _is_out_of_memory(err: RuntimeError) -> bool:
+
+def precision(encoder: Encoder, device: str) -> torch.dtype:
+    """Return the precision in which an encoder computes on a device: half for large ones on an NVIDIA GPU."""
+    if device != "cuda" or encoder.parameter_count < _AUTOCAST:
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _is_out_of_memory(err: Exception) -> bool:
     return isinstance(err, torch.OutOfMemoryError) or any(
         words in str(err).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
@@ -170,10 +190,19 @@ def _release_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+_threads_lock = threading.Lock()
+_threads_users: list[int] = []
+
+
 @contextmanager
 def _torch_threads_restored() -> Iterator[None]:
-    before = torch.get_num_threads()
+    """Give PyTorch back its threads when the last of several extractions has ended; the first says how many."""
+    with _threads_lock:
+        _threads_users.append(_threads_users[0] if _threads_users else torch.get_num_threads())
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _threads_lock:
+            before = _threads_users.pop()
+            if not _threads_users:
+                torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from ..tiling import TileGrid
 from ._ahead import usable_cores
 from ._device import choose_device
 from ._encoder import Encoder
-from ._encoding import fitting_batch, iter_encoded
+from ._encoding import fitting_batch, iter_encoded, precision
 from ._features import EncoderInfo, Features
 from ._partial import Partial, claim, partial_path
 from ._patches import iter_batches, plan_batches
@@ -118,16 +118,19 @@ def iter_extract(
     ref = slide.ref
     target = None if out is None else Path(out)
     kept = _already_there(target, grid, encoder.info, ref)
-    if kept is not None:
+    if kept is not None and not kept.unreadable_tiles:
         yield Progress(STAGE, len(grid), len(grid), message="These features were extracted before.")
         return kept
     with ExitStack() as stack:
         values = np.empty((len(grid), encoder.info.dim), np.float32)
         read = np.zeros(len(grid), bool)
+        if kept is not None:  # what could not be read then may be sound now
+            read = _places(grid, kept.grid)
+            values[read] = kept.values
         partial, notice = None, choice.note
         if target is not None:
             stack.enter_context(claim(target))
-            header = _header(grid, encoder.info, ref)
+            header = _header(grid, encoder.info, ref) | {"precision": str(precision(encoder, choice.device))}
             partial = stack.enter_context(Partial(partial_path(target), header, encoder.info.dim))
             notice = _restore(partial, values, read) or notice
         done = int(read.sum())
@@ -185,6 +188,12 @@ def _already_there(path: Path | None, grid: TileGrid, encoder: EncoderInfo, ref:
         and grid_hash(grid) in (asked_hash(path), grid_hash(found.grid))
     )
     return found if same else None
+
+
+def _places(grid: TileGrid, part: TileGrid) -> NDArray[np.bool_]:
+    """Mark the tiles of a grid that are in a part of it, which keeps their order."""
+    one, other = ((rc[:, 0] << 32) + rc[:, 1] for rc in (grid.l0_rc, part.l0_rc))
+    return np.isin(one, other)
 
 
 def _of_readable(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,9 @@ def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
     digest = hash_file(weights_file(path))
     note = read_note(path, digest) or {}
     module, config = _LOADERS[kind](path)
-    note = {**config, **note}
+    # what a folder's own config.json says of colours goes before what was remembered
+    note = {**config, **note, **{name: config[name] for name in ("mean", "std") if name in config}}
+    mean, std = note.get("mean", (0.0, 0.0, 0.0)), note.get("std", (1.0, 1.0, 1.0))
     tile_px, mpp = tile_px or note.get("tile_px"), mpp or note.get("mpp")
     if tile_px is None or mpp is None:
         raise EncoderError(
@@ -56,7 +60,7 @@ def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
     info = EncoderInfo(
         name=name,
         version=str(note.get("version", "")),
-        weights_hash=digest,
+        weights_hash=_with_colours(digest, mean, std),
         dim=probe_dimension(module, int(tile_px), path.name),
         tile_px=int(tile_px),
         mpp=float(mpp),
@@ -67,12 +71,20 @@ def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
         title=str(note.get("title") or name),
         source=str(path),
         licence=str(note.get("licence", "")),
-        mean=note.get("mean", (0.0, 0.0, 0.0)),
-        std=note.get("std", (1.0, 1.0, 1.0)),
+        mean=mean,
+        std=std,
     )
     if read_note(path, digest) is None:
         write_note(path, _note_of(encoder, note), digest)
     return encoder
+
+
+def _with_colours(digest: str, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Return what tells encoders apart: the hash of the weights, and with it how colours are prepared, if they are."""
+    if not any(mean) and set(std) == {1.0}:
+        return digest
+    prepared = json.dumps([digest, [float(v) for v in mean], [float(v) for v in std]])
+    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
 
 
 def _note_of(encoder: Encoder, note: dict[str, Any]) -> dict[str, Any]:
@@ -105,25 +117,10 @@ def _torchscript(path: Path) -> tuple[Any, dict[str, Any]]:
             ) from err
 
 
-class _Exported(torch.nn.Module):
-    """An exported program, whose mode was settled at its export."""
-
-    def __init__(self, program: torch.nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def train(self, mode: bool = True) -> _Exported:
-        self.training = mode
-        return self
-
-    def forward(self, batch: torch.Tensor) -> Any:
-        return self.program(batch)
-
-
 def _exported(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         with without_triton():
-            return _Exported(torch.export.load(path).module()), {}
+            return torch.export.load(path).module(), {}
     except (RuntimeError, ValueError, KeyError, OSError, AssertionError) as err:
         raise EncoderError(
             f"{path} cannot be loaded as an exported program; it may be damaged or made by another PyTorch. "

@@ -86,6 +86,7 @@ def iter_extract_isolated(
             "grid": numbers,
             "arrays": str(arrays),
             "encoder": encoder.origin,
+            "info": asdict(encoder.info),
             "device": device,
             "out": str(out),
         }
@@ -171,12 +172,16 @@ def _run() -> None:
     from ..slides import open_slide
     from ._catalogue import load_encoder
     from ._engine import iter_extract
+    from ._features import EncoderInfo
 
     task = json.loads(sys.stdin.read())
     try:
         with np.load(task["arrays"]) as arrays:
             grid = TileGrid(**task["grid"], **{name: arrays[name] for name in _GRID_ARRAYS})
-        encoder = load_encoder(task["encoder"], tile_px=grid.tile_px, mpp=grid.mpp)
+        info = EncoderInfo(**task["info"])
+        encoder = load_encoder(task["encoder"], tile_px=info.tile_px, mpp=info.mpp)
+        if encoder.info != info:
+            raise EncoderError(f"The encoder {info.name} has changed since it was loaded. Choose it again, then run.")
         with open_slide(task["slide"], mpp=task["slide_mpp"] and tuple(task["slide_mpp"])) as slide:
             for step in iter_extract(slide, grid, encoder, device=task["device"], out=task["out"]):
                 tell(asdict(step))

@@ -40,6 +40,8 @@ class KnownEncoder:
         Millions of parameters.
     needs : str
         A module that it needs besides, empty where none.
+    file : str
+        A pattern for the files of the repository that are its weights.
     """
 
     name: str
@@ -52,6 +54,7 @@ class KnownEncoder:
     mpp: float
     parameters: float
     needs: str = ""
+    file: str = "*"
 
 
 _ND = "CC-BY-NC-ND-4.0"
@@ -72,10 +75,10 @@ TRUNCATED_RESNET = KnownEncoder(
 )
 
 PATHOLOGY: tuple[KnownEncoder, ...] = (
-    KnownEncoder("chief", "CHIEF", _GPL_HUB, "AGPL-3.0", False, 768, 256, 1.0, 27.5),
+    KnownEncoder("chief", "CHIEF", _GPL_HUB, "AGPL-3.0", False, 768, 256, 1.0, 27.5, file="CHIEF/*"),
     KnownEncoder("conch", "CONCH", "MahmoodLab/conch", _ND, True, 512, 512, 0.5, 395.2, "conch"),
     KnownEncoder("conch_v1.5", "CONCH 1.5", "MahmoodLab/TITAN", _ND, True, 768, 512, 0.5, 158.9),
-    KnownEncoder("ctranspath", "CTransPath", _GPL_HUB, "GPL-3.0", False, 768, 256, 1.0, 27.5),
+    KnownEncoder("ctranspath", "CTransPath", _GPL_HUB, "GPL-3.0", False, 768, 256, 1.0, 27.5, file="CTransPath/*"),
     KnownEncoder(
         "genbio-pathfm",
         "GenBio-PathFM",
@@ -155,7 +158,7 @@ def obstacle(known: KnownEncoder) -> str:
         return f"{known.title} comes through the package {package.replace('_', '-')}, which is missing. {REMEDY}"
     if known.needs and find_spec(known.needs) is None:
         return f"{known.title} needs its authors' package {known.needs}, which is missing. See hf.co/{known.hub}"
-    if weights_at_hand(known.hub):
+    if weights_at_hand(known):
         return ""
     if known.gated:
         return (
@@ -167,10 +170,13 @@ def obstacle(known: KnownEncoder) -> str:
     )
 
 
-def weights_at_hand(hub: str) -> bool:
-    """Whether the hub's cache on this machine holds files of a repository."""
-    folder = hub_cache() / f"models--{hub.replace('/', '--')}" / "snapshots"
-    return folder.is_dir() and any(folder.iterdir())
+_WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pt2", ".pth", ".ckpt"})
+
+
+def weights_at_hand(known: KnownEncoder) -> bool:
+    """Whether the hub's cache on this machine holds an encoder's weights."""
+    folder = hub_cache() / f"models--{known.hub.replace('/', '--')}" / "snapshots"
+    return any(path.suffix in _WEIGHTS for path in folder.glob(f"*/{known.file}"))
 
 
 def hub_cache() -> Path:

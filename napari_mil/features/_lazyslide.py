@@ -70,7 +70,7 @@ def load_lazyslide(name: str, *, tile_px: int | None, mpp: float | None) -> Enco
         name=name,
         version="",
         weights_hash=hash_tensors(module),
-        dim=probe_dimension(module.eval(), tile_px, name),
+        dim=probe_dimension(module, tile_px, name),
         tile_px=tile_px,
         mpp=mpp,
     )

@@ -55,8 +55,11 @@ def encoder_kind(path: Path) -> str:
 
 
 def weights_file(path: Path) -> Path:
-    """Return the file that holds an encoder's weights: itself, or the first safetensors file of its folder."""
-    return next(iter(sorted(path.glob("*.safetensors"))), path) if path.is_dir() else path
+    """Return the file that holds an encoder's weights: itself, or of its folder the one that timm takes."""
+    if not path.is_dir():
+        return path
+    usual = path / "model.safetensors"
+    return usual if usual.is_file() else next(iter(sorted(path.glob("*.safetensors"))), path)
 
 
 def note_path(path: Path) -> Path:

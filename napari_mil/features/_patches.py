@@ -152,7 +152,8 @@ def read_batch(slide: Slide, grid: TileGrid, tiles: NDArray[np.int64]) -> tuple[
     stored = np.asarray(slide.level_tiles[level])
     whole = bool((size == grid.tile_px).all() and not (size % stored).any() and not (corners % stored).any())
     # patches that are whole tiles of the file have nothing in common
-    pending = [np.array([k]) for k in range(len(tiles))] if whole else _blocks(corners, size)
+    step = np.minimum(size, grid.stride_l0 / scale)
+    pending = [np.array([k]) for k in range(len(tiles))] if whole else _blocks(corners, size, step)
     while pending:
         members = pending.pop()
         try:
@@ -166,25 +167,29 @@ def read_batch(slide: Slide, grid: TileGrid, tiles: NDArray[np.int64]) -> tuple[
     return (Patches(tiles, out) if good.all() else Patches(tiles[good], out[good])), errors
 
 
-def _blocks(corners: NDArray[np.float64], size: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+def _blocks(
+    corners: NDArray[np.float64], size: NDArray[np.float64], step: NDArray[np.float64]
+) -> list[NDArray[np.int64]]:
     """Divide tiles into boxes in which little would be read for nothing, none larger than `_BLOCK_BYTES` if avoidable.
 
     Where much would be, they are cut where the halves have the least area; where a box is only large, in its middle.
     """
     first, last = corners.min(0), corners.max(0)
     area = float((last - first + size).prod())
-    if len(corners) * size.prod() >= _LEAST_FILL * area:
+    # of tiles that overlap only what each adds to its neighbours counts
+    rim = float(size.prod() - step.prod())
+    if len(corners) * step.prod() + rim >= _LEAST_FILL * ((last - first + step).prod() + rim):
         if 3 * area <= _BLOCK_BYTES or not (last > first).any():
             return [np.arange(len(corners))]
         axis = int(np.argmax(last - first))
         near = corners[:, axis] <= (first[axis] + last[axis]) / 2
         halves = np.flatnonzero(near), np.flatnonzero(~near)
-        return [half[block] for half in halves for block in _blocks(corners[half], size)]
+        return [half[block] for half in halves for block in _blocks(corners[half], size, step)]
     orders = [np.argsort(corners[:, axis], kind="stable") for axis in range(2)]
     areas = [_areas(corners[o], size)[:-1] + _areas(corners[o[::-1]], size)[-2::-1] for o in orders]
     axis = int(areas[1].min() < areas[0].min())
     order, cut = orders[axis], int(np.argmin(areas[axis])) + 1
-    return [half[block] for half in (order[:cut], order[cut:]) for block in _blocks(corners[half], size)]
+    return [half[block] for half in (order[:cut], order[cut:]) for block in _blocks(corners[half], size, step)]
 
 
 def _areas(corners: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ def load_timm(model_name: str, *, tile_px: int | None, mpp: float | None) -> Enc
         name=f"timm:{model_name}",
         version="",
         weights_hash=hash_tensors(module),
-        dim=probe_dimension(module.eval(), tile, f"timm:{model_name}"),
+        dim=probe_dimension(module, tile, f"timm:{model_name}"),
         tile_px=tile,
         mpp=mpp or _DEFAULT_MPP,
     )
@@ -85,7 +85,7 @@ def load_truncated_resnet(*, tile_px: int | None, mpp: float | None) -> Encoder:
         name=known.name,
         version="",
         weights_hash=hash_tensors(module),
-        dim=probe_dimension(pooled.eval(), tile, known.name),
+        dim=probe_dimension(pooled, tile, known.name),
         tile_px=tile,
         mpp=mpp or known.mpp,
     )

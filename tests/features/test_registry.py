@@ -234,12 +234,103 @@ def test_a_folder_with_config_and_safetensors(timm, own_models_folder: Path) -> 
         load_encoder("our vit")
 
 
+class Normed(torch.nn.Module):
+    """A network that learns from whatever it sees while in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x)).mean((2, 3))
+
+
+def test_loading_teaches_a_network_nothing(tmp_path: Path) -> None:
+    """TorchScript keeps the mode in which it was saved; a probe in training mode would move the norms."""
+    torch.manual_seed(3)
+    network = Normed().train()
+    path = tmp_path / "normed.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(network).save(path)
+    encoder = load_encoder(path, tile_px=16, mpp=1.0)
+    batch = torch.rand(2, 3, 16, 16)
+    network.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(batch), network(batch))
+
+
+def test_an_exported_program_within_the_package(lazyslide, monkeypatch, tmp_path: Path) -> None:
+    """As CTransPath and CHIEF come: their programs refuse to be told a mode."""
+    from lazyslide_models.base import ImageModel, ModelTask
+
+    path = tmp_path / "means.pt2"
+    dynamic = ({0: torch.export.Dim("batch", min=1)},)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(Means(), (torch.rand(2, 3, 224, 224),), dynamic_shapes=dynamic), path)
+
+    class Exported(ImageModel):
+        task, license, hf_url, github_url = ModelTask.vision, "MIT", None, "https://github.com/none"
+
+        def __init__(self, model_path: str | None = None, token: str | None = None) -> None:
+            self.model = torch.export.load(path).module()
+
+        def encode_image(self, image: torch.Tensor) -> torch.Tensor:
+            return self.model(image)
+
+    monkeypatch.setitem(lazyslide.MODEL_REGISTRY._data, "exported", Exported)
+    encoder = load_encoder("exported", tile_px=48, mpp=0.5)
+    assert (encoder.info.dim, encoder.parameter_count) == (6, 1)
+    grey = torch.full((2, 3, 48, 48), 0.5)
+    expected = 2 * (torch.tensor([0.5, 0.5, 0.5]) - MEAN.ravel()) / STD.ravel()
+    torch.testing.assert_close(encoder(grey)[0], torch.cat([expected, expected]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_program_for_one_size_of_batch_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "two.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(Means(), (torch.rand(2, 3, 16, 16),)), path)
+    with pytest.raises(EncoderError, match=r"two patches at once but not three.*dynamic_shapes"):
+        load_encoder(path, tile_px=16, mpp=1.0)
+    assert not path.with_name("two.pt2.json").exists()
+
+
+def test_other_colours_are_another_encoder(tmp_path: Path) -> None:
+    path = tmp_path / "means.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Means()).save(path)
+    plain = load_encoder(path, tile_px=16, mpp=1.0).info
+    note = path.with_name("means.pt.json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}))
+    prepared = load_encoder(path).info
+    assert prepared.weights_hash != plain.weights_hash
+    assert replace(prepared, weights_hash="") == replace(plain, weights_hash="")
+
+
+def test_a_folder_called_like_an_encoder_is_not_taken_for_it(no_weights, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet50_trunc").mkdir()
+    with pytest.raises(EncoderError, match=r"could not be fetched|napari-mil\[encoders\]"):
+        load_encoder("resnet50_trunc")
+
+
 def test_weights_in_the_hubs_cache_are_at_hand(lazyslide, no_weights: Path) -> None:
     assert "uni2" not in [entry.name for entry in list_encoders()]
     before = next(entry for entry in known_encoders() if entry.name == "uni2")
     assert not before.usable
     assert "hf.co/MahmoodLab/UNI2-h" in before.reason
-    (hub_cache() / "models--MahmoodLab--UNI2-h" / "snapshots" / "0123").mkdir(parents=True)
+    snapshot = hub_cache() / "models--MahmoodLab--UNI2-h" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").touch()
+    assert "uni2" not in [entry.name for entry in list_encoders()], "a configuration is no weights"
+    (snapshot / "pytorch_model.bin").touch()
+    shared = hub_cache() / "models--RendeiroLab--LazySlide-models-gpl" / "snapshots" / "4567" / "CTransPath"
+    shared.mkdir(parents=True)
+    (shared / "CTransPath_exported.pt2").touch()
+    assert {"ctranspath"} == {"chief", "ctranspath"} & {entry.name for entry in list_encoders()}
     after = next(entry for entry in list_encoders() if entry.name == "uni2")
     assert after.usable
     assert fitness(after, device="cpu") == "ready, but very slow without a GPU"

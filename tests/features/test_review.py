@@ -15,6 +15,7 @@ import tifffile
 import napari_mil as nm
 from napari_mil.errors import FeaturesError, SlideError
 from napari_mil.features._partial import partial_path
+from napari_mil.progress import finish
 from napari_mil.slides import Slide, best_level
 from napari_mil.tiling import TileGrid
 
@@ -158,9 +159,20 @@ def test_patches_of_a_damaged_place_are_left_out_and_counted(
         np.testing.assert_allclose(features.values, whole.values[kept], atol=1e-4)
         assert f"{(~kept).sum():,} of {len(grid):,} patches could not be read" in messages[-1]
         assert nm.read_features(out).unreadable_tiles == (~kept).sum()
-        # the same tiles asked for again are known to have been tried
+        # asked for again, what is there is kept and only the rest is tried
         again = nm.iter_extract(slide, grid, encoder, device="cpu", out=out)
-        assert "extracted before" in next(again).message
+        assert next(again).done == kept.sum()
+        once_more = finish(again)
+        assert once_more.unreadable_tiles == (~kept).sum()
+        np.testing.assert_array_equal(once_more.values, features.values)
+    broken.write_bytes(small_slide.read_bytes())  # copied again, as was advised
+    with nm.open_slide(broken) as slide:
+        if slide.quickhash == features.slide.quickhash:
+            mended = nm.extract(slide, grid, encoder, device="cpu", out=out)
+            assert mended.unreadable_tiles == 0
+            np.testing.assert_array_equal(mended.grid.l0_rc, grid.l0_rc)
+            np.testing.assert_array_equal(mended.values[kept], features.values)
+            np.testing.assert_allclose(mended.values, whole.values, atol=1e-4)
 
 
 def test_a_slide_that_has_lost_too_much_is_refused(small_slide: Path, tmp_path: Path) -> None:
