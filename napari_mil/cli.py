@@ -18,6 +18,7 @@ import typer
 
 from .console import Console, guarded
 from .features import Format
+from .models import MODEL_NAMES
 
 app = typer.Typer(
     name="napari-mil",
@@ -37,13 +38,10 @@ class Device(StrEnum):
     mps = "mps"
 
 
-class Pooling(StrEnum):
-    """Poolings that `train` offers."""
-
-    mean = "mean"
-    max = "max"
-    attention = "attention"
-    gated_attention = "gated-attention"
+def _pooling(name: str) -> str:
+    if name not in MODEL_NAMES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(MODEL_NAMES)}")
+    return name
 
 
 def _finite(value: float | None) -> float | None:
@@ -289,7 +287,9 @@ def train(
     cohort: Annotated[Path, typer.Argument(help="Table with columns slide, label and optionally patient, split.")],
     features: Annotated[Path, typer.Option(help="Folder of feature files, one per slide.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, metrics and ROC picture.")],
-    pooling: Annotated[Pooling, typer.Option(help="How patches become one prediction.")] = Pooling.gated_attention,
+    pooling: Annotated[
+        str, typer.Option(callback=_pooling, help=f"How patches become one prediction: {', '.join(MODEL_NAMES)}.")
+    ] = "gated-attention",
     folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training slides.")] = 100,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = 15,
@@ -313,7 +313,7 @@ def train(
             iter_train(
                 table,
                 load_bags(table, features),
-                pooling.value,
+                pooling,
                 out,
                 folds=folds,
                 epochs=epochs,

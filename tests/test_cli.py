@@ -26,6 +26,7 @@ BAD_NUMBERS = [
     ["extract", "a", "--out", "o", "--encoder-mpp", "nan"],
     ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
     ["run", "a", "--model", "m", "--out", "o", "--patch-size", "128"],
+    ["train", "c.csv", "--features", "f", "--out", "o", "--pooling", "sum"],
 ]
 COMMAND = [sys.executable, "-m", "napari_mil.cli"]
 
