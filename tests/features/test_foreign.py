@@ -266,6 +266,13 @@ def test_a_clam_level_without_its_downsample_says_nothing_of_level_0(tmp_path: P
         read_foreign(path, slide=SLIDE)
 
 
+def test_bare_features_take_tridents_level_0_size_from_the_places_beside(tmp_path: Path) -> None:
+    make_trident(tmp_path / "duodenum_patches.h5")
+    path = Path(shutil.copy(make_clam(tmp_path / "clam", patches=False), tmp_path / "duodenum.h5"))
+    features = read_foreign(path, slide=SLIDE)
+    assert (features.grid.tile_l0, features.grid.tile_px) == (1024, 512)
+
+
 def test_clam_patches_of_another_run_do_not_count(tmp_path: Path) -> None:
     path = make_clam(tmp_path)
     with h5py.File(tmp_path / "patches" / "duodenum.h5", "r+") as file:

@@ -17,6 +17,7 @@ from ...errors import FeaturesError
 from ...files import replacing
 from ...slides import slide_name
 from .._features import Features
+from .._store import positive_number
 from ._checks import Given, check_patch_size, check_place, reading
 from ._detect import clam_features_of
 from ._found import Found, assemble
@@ -131,11 +132,15 @@ def _beside(path: Path, coords: NDArray[np.integer[Any]], given: Given) -> tuple
 def _size(attributes: dict[str, Any]) -> tuple[float | None, int | None]:
     """Return the edge of a patch in level-0 pixels and as the encoder saw it; None where it is not said.
 
-    Without its downsample a level other than 0 says nothing of level 0.
+    TRIDENT's file of places, which may lie beside features that lost its attributes, says both. Without its
+    downsample a level other than 0 says nothing of level 0.
     """
     if "patch_size" not in attributes:
         return None, None
     size, level = int(attributes["patch_size"]), int(attributes.get("patch_level", 0))
+    of_trident = positive_number(attributes, "patch_size_level0")
+    if of_trident is not None:
+        return of_trident, size
     if "downsample" not in attributes and level > 0:
         return None, size
     along_x, along_y = np.broadcast_to(np.asarray(attributes.get("downsample", 1.0), np.float64), (2,))
