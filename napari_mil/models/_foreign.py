@@ -237,6 +237,74 @@ def _xmil(state: State) -> Converted:
     return Converted("attention", in_features, len(tensors["head.weight"]), config, tensors)
 
 
+def _dsmil(state: State) -> Converted:
+    """Convert DSMIL (binli123/dsmil-wsi): with the query of one layer or two, values as they are or through a layer.
+
+    Its last layer is a convolution over the features of all classes at once, which is a full linear layer.
+    """
+    linear_query = "b_classifier.q.weight" in state
+    tensors = linear("instance", "i_classifier.fc.0", state)
+    tensors |= linear("query_in", "b_classifier.q" if linear_query else "b_classifier.q.0", state)
+    if not linear_query:
+        tensors |= linear("query_out", "b_classifier.q.2", state)
+    passing = "b_classifier.v.1.weight" in state
+    if passing:
+        tensors |= linear("value", "b_classifier.v.1", state)
+    tensors |= {"head.weight": state["b_classifier.fcc.weight"].flatten(1), "head.bias": state["b_classifier.fcc.bias"]}
+    n_classes, in_features = tensors["instance.weight"].shape
+    config: dict[str, float | str] = {
+        "query_dim": len(tensors["query_in.weight"]),
+        "query": "linear" if linear_query else "two-layer",
+        "value": "layer" if passing else "identity",
+        "dropout": 0.0,
+    }
+    return Converted("dsmil", in_features, n_classes, config, tensors)
+
+
+def _dtfd(state: State) -> Converted:
+    """Convert DTFD-MIL (hrzhang1123/DTFD-MIL); its files do not say the distillation, so that is the default, AFS."""
+    reduction = state["dim_reduction.fc1.weight"]
+    hidden, in_features = reduction.shape
+    tensors = {"projection.weight": reduction, "projection.bias": reduction.new_zeros(hidden)}
+    for ours, theirs in (("energy1", "attention"), ("energy2", "att_classifier.attention")):
+        tensors |= linear(f"{ours}.V", f"{theirs}.attention_V.0", state)
+        tensors |= linear(f"{ours}.U", f"{theirs}.attention_U.0", state)
+        tensors |= linear(f"{ours}.w", f"{theirs}.attention_weights", state)
+    tensors |= linear("group_head", "classifier.fc", state) | linear("head", "att_classifier.classifier.fc", state)
+    config: dict[str, float | str] = {
+        "hidden": hidden,
+        "attention_dim": len(tensors["energy1.V.weight"]),
+        "groups": 4,
+        "distillation": "afs",
+        "splits": 8,
+        "split_seed": 0,
+        "dropout": 0.0,
+    }
+    return Converted("dtfd", in_features, len(tensors["head.weight"]), config, tensors)
+
+
+def _transmil(state: State) -> Converted:
+    """Convert TransMIL (szc19990412/TransMIL): the same layers under other names."""
+    tensors = linear("projection", "_fc1.0", state) | linear("norm", "norm", state) | linear("head", "_fc2", state)
+    tensors["class_token"] = state["cls_token"].flatten()
+    for n in (1, 2):
+        tensors |= linear(f"norm{n}", f"layer{n}.norm", state)
+        tensors |= linear(f"attention{n}.to_out", f"layer{n}.attn.to_out.0", state)
+        tensors[f"attention{n}.to_qkv.weight"] = state[f"layer{n}.attn.to_qkv.weight"]
+        tensors[f"attention{n}.residual.weight"] = state[f"layer{n}.attn.res_conv.weight"].squeeze(3)
+    for kernel, theirs in ((7, "proj"), (5, "proj1"), (3, "proj2")):
+        tensors |= linear(f"conv{kernel}", f"pos_layer.{theirs}", state)
+    hidden, in_features = tensors["projection.weight"].shape
+    config: dict[str, float | str] = {
+        "hidden": hidden,
+        "heads": len(tensors["attention1.residual.weight"]),
+        "landmarks": hidden // 2,  # as its code sets them; the file does not say
+        "pinv_iterations": 6,
+        "dropout": 0.1,
+    }
+    return Converted("transmil", in_features, len(tensors["head.weight"]), config, tensors)
+
+
 def _count(name: str, state: State) -> int:
     """Return how many numbered layers there are: the length of ``name.0``, ``name.1``, and so on."""
     return len({key.split(".")[1] for key in state if key.startswith(f"{name}.")})
@@ -245,4 +313,9 @@ def _count(name: str, state: State) -> int:
 LAYOUTS: tuple[Layout, ...] = (
     Layout("CLAM", lambda names: any(name.startswith("instance_classifiers.") for name in names), _clam),
     Layout("xMIL AttentionMIL", lambda names: {"linear_layers.0.0.weight", "attention.2.weight"} <= names, _xmil),
+    Layout("DSMIL", lambda names: {"i_classifier.fc.0.weight", "b_classifier.fcc.weight"} <= names, _dsmil),
+    Layout(
+        "DTFD-MIL", lambda names: {"dim_reduction.fc1.weight", "att_classifier.classifier.fc.weight"} <= names, _dtfd
+    ),
+    Layout("TransMIL", lambda names: {"cls_token", "_fc1.0.weight", "pos_layer.proj.weight"} <= names, _transmil),
 )

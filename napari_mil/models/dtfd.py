@@ -62,10 +62,10 @@ class DoubleTierPooling(MILModel):
     is of logits, so that contributions sum. The published code has no bias p and deals once, unseeded. In training
     each bag is dealt anew. Which patch comes first decides who shares its group, so order changes the answer a little.
 
-    Scores: attention over the whole bag, softmax of :math:`e_1` (does not depend on the deal); distilled attention,
-    :math:`\omega_i = A_{g} a_i` for "afs" and A of what was taken else, what each patch truly weighed (sums to 1);
-    instance logit :math:`W_2 h_i + b_2` (of the patch alone); contribution :math:`\omega_i W_2 h_i` (sums to logit less
-    bias); leave-one-out with each deal kept for the others: closed form in tier 1, tier 2 computed anew.
+    Scores: attention over the whole bag, softmax of :math:`e_1` (does not depend on the deal); instance logit
+    :math:`W_2 h_i + b_2` (of the patch alone); contribution :math:`\omega_i W_2 h_i` (sums to logit less bias) with the
+    weight that the patch truly had, :math:`\omega_i = A_g a_i` for "afs", else A of what was taken and 0 for the rest;
+    leave-one-out with each deal kept for the others: closed form in tier 1, tier 2 computed anew.
 
     Trained on the mean loss of :math:`y_g` plus that of the logits, which is kept from tier 1.
 
@@ -168,7 +168,6 @@ class DoubleTierPooling(MILModel):
             changes += self._changes(read, groups, evidence) / len(deals)
         return {
             "attention": Score(attention.float(), "attention"),
-            "distilled_attention": Score(omega.float(), "attention"),
             "contribution": contribution(omega[:, None] * evidence),
             "leave_one_out": leave_one_out(changes),
             "instance_logit": Score((evidence + bias).T.float().contiguous(), "instance_logit"),
