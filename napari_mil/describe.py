@@ -25,7 +25,7 @@ def describe(
     Parameters
     ----------
     path : Path
-        A slide, a model (.safetensors), a feature file of any known tool, or a map (.h5).
+        A slide, a model (.safetensors; .pt, .pth of other projects), a feature file of any known tool, or a map (.h5).
     slide, patch_size, slide_mpp
         For a feature file, as in `describe_features`.
 
@@ -49,7 +49,7 @@ def describe(
         raise NapariMilError(
             f"{path} is no feature file, which slide, patch size and scale are asked for. Give one, or leave them out."
         )
-    if suffix == ".safetensors":
+    if suffix in (".safetensors", ".pt", ".pth"):
         return _model(path)
     return _map(path) if suffix in (".h5", ".hdf5") else _slide(path)
 

@@ -199,6 +199,7 @@ def test_train_on_extracted_features(small_cohort: Path, tmp_path: Path) -> None
     [
         (["info", "no-such.svs"], "no-such.svs"),
         (["info", "no-such.safetensors"], "no-such.safetensors"),
+        (["info", "no-such.pth"], "no-such.pth"),
         (["info", "no-such.h5"], "no-such.h5"),
         (["info", __file__, "--slide", "s.svs"], "no feature file"),
         (["run", "no-such.svs", "--model", "m", "--out", "o"], "no-such.svs"),
@@ -230,6 +231,18 @@ def test_a_mistake_is_one_line_and_status_1(args: list[str], words: str, tmp_pat
 )
 def test_bad_use_is_status_2(args: list[str]) -> None:
     assert call(*args).returncode == 2
+
+
+def test_a_model_of_another_project_is_described_and_told_from_encoders_that_it_does_not_take(
+    shared_data: Path, small_slide: Path, tmp_path: Path
+) -> None:
+    clam = shared_data / "weights" / "clam_sb_s0.pt"
+    card = record(call("info", clam, "--json"))
+    assert (card["kind"], card["pooling"], card["in_features"]) == ("model", "clam-sb", 1024)
+    done = call("run", small_slide, "--model", clam, "--encoder", "colour-texture", "--out", tmp_path / "o")
+    assert done.returncode == 1
+    assert "takes 1024 numbers per patch; colour-texture gives 102" in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "o" / "features.h5").exists()  # said before the run
 
 
 def test_broken_slide_in_json_still_says_why(shared_data: Path) -> None:
