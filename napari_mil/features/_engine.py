@@ -18,7 +18,7 @@ from ._device import choose_device
 from ._encoder import Encoder
 from ._encoding import fitting_batch, iter_encoded, precision
 from ._features import EncoderInfo, Features
-from ._partial import Partial, claim, partial_path
+from ._partial import Partial, claim, partial_path, sweep
 from ._patches import iter_batches, plan_batches
 from ._store import asked_hash, describe, grid_hash, read_features, write_features
 
@@ -119,6 +119,8 @@ def iter_extract(
     target = None if out is None else Path(out)
     kept = _already_there(target, grid, encoder.info, ref)
     if kept is not None and not kept.unreadable_tiles:
+        if target is not None:
+            sweep(target, _header(grid, encoder.info, ref))
         yield Progress(STAGE, len(grid), len(grid), message="These features were extracted before.")
         return kept
     with ExitStack() as stack:

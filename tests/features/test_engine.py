@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -356,7 +357,9 @@ def test_killed_twenty_times_it_loses_nothing(slide_path: Path, interrupted: Sim
     command = [*interrupted.command[:1], str(script), *interrupted.command[2:], str(seed)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert told["half_written"] == 0
-    assert told["grown"] == sorted(told["grown"]), "nothing that was safe is lost again"
+    frame = 4 * (4 * interrupted.encoder.info.dim + 16) + 64  # the last may be torn, and is then cut off
+    grown = told["grown"]
+    assert all(later >= before - frame for before, later in pairwise(grown)), "nothing that was safe is lost again"
     assert len(set(told["grown"])) > 1, "some kills fell into the work, on a busy machine, too"
     with open_slide(slide_path) as slide:
         features = extract(
