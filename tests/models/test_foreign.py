@@ -140,6 +140,14 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, hide, write):
     assert not (tmp_path / "executed").exists()
 
 
+def test_a_file_that_holds_itself_is_refused(tmp_path):
+    knot: dict[str, object] = {}
+    knot["state_dict2"] = knot
+    torch.save(knot, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"m\.pt was not opened"):
+        load_model(tmp_path / "m.pt")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04"])
 def test_what_torch_cannot_read_is_refused_in_words(tmp_path, content):
     (tmp_path / "m.pt").write_bytes(content)
@@ -168,6 +176,8 @@ def test_a_missing_file_is_named(tmp_path):
         ({k: v for k, v in xmil_state().items() if k != "classifier.bias"}, r"lacks 'classifier\.bias'"),
         (xmil_state() | {"attention.0.weight": torch.zeros(4, 7)}, r"attention_V\.weight is \(4, 5\), .* \(4, 7\)"),
         (xmil_state() | {"linear_layers.0.0.weight": torch.zeros(4)}, "do not fit"),
+        (xmil_state() | {"classifier.weight": torch.tensor(1.0)}, "do not fit"),
+        (xmil_state() | {"linear_layers.1.0.weight": torch.zeros(5, 5)}, r"holds more .*linear_layers\.1\.0\.weight"),
     ],
 )
 def test_weights_that_make_no_known_model_are_refused_with_the_reason(tmp_path, content, message):
