@@ -18,7 +18,7 @@ import typer
 
 from .console import Console, guarded
 from .features import Format
-from .models import MODEL_NAMES
+from .models import MODEL_NAMES, is_known
 
 app = typer.Typer(
     name="napari-mil",
@@ -39,8 +39,8 @@ class Device(StrEnum):
 
 
 def _pooling(name: str) -> str:
-    if name not in MODEL_NAMES:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(MODEL_NAMES)}")
+    if not is_known(name):
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(MODEL_NAMES)}, torchmil:<Class>")
     return name
 
 
@@ -288,7 +288,11 @@ def train(
     features: Annotated[Path, typer.Option(help="Folder of feature files, one per slide.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, metrics and ROC picture.")],
     pooling: Annotated[
-        str, typer.Option(callback=_pooling, help=f"How patches become one prediction: {', '.join(MODEL_NAMES)}.")
+        str,
+        typer.Option(
+            callback=_pooling,
+            help=f"How patches become one prediction: {', '.join(MODEL_NAMES)}, or torchmil:<Class> of that package.",
+        ),
     ] = "gated-attention",
     folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training slides.")] = 100,

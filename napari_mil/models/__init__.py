@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._leave_one_out import iter_leave_one_out as iter_leave_one_out
     from ._registry import MODEL_NAMES as MODEL_NAMES
     from ._registry import create_model as create_model
+    from ._registry import is_known as is_known
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
@@ -32,6 +33,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "read_entry", "save_model"],
         "_fit": ["check_fit", "made_elsewhere"],
         "_leave_one_out": ["iter_leave_one_out"],
-        "_registry": ["MODEL_NAMES", "create_model"],
+        "_registry": ["MODEL_NAMES", "create_model", "is_known"],
     },
 )

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import ModelError
 from ..files import replacing
 from ._card import ModelCard
-from ._registry import MODEL_NAMES, empty_model
+from ._registry import empty_model, is_known
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -183,7 +183,7 @@ def read_entry(path: Path) -> ModelEntry:
         card = read_card(path)
     except ModelError as error:
         return ModelEntry(path, None, str(error))
-    if card.pooling not in MODEL_NAMES:
+    if not is_known(card.pooling):
         return ModelEntry(path, None, f"Its pooling {card.pooling!r} is not known here. Update napari-mil.")
     return ModelEntry(path, card, "")
 

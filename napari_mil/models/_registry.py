@@ -33,6 +33,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
 }
 
 MODEL_NAMES: tuple[str, ...] = tuple(_CLASSES)
+TORCHMIL = "torchmil:"
 
 
 def create_model(
@@ -49,7 +50,7 @@ def create_model(
     Parameters
     ----------
     name : str
-        One of `MODEL_NAMES`.
+        One of `MODEL_NAMES`, or ``torchmil:<Class>`` for a model of the package torchmil.
     in_features : int
         Feature length D.
     n_classes : int, optional
@@ -110,7 +111,16 @@ def empty_model(card: ModelCard) -> MILModel:
         return model_class(card).eval()
 
 
+def is_known(name: str) -> bool:
+    """Tell whether a name is one of `MODEL_NAMES` or of a model that torchmil may have."""
+    return name in _CLASSES or name.startswith(TORCHMIL)
+
+
 def _model_class(name: str) -> type[MILModel]:
+    if name.startswith(TORCHMIL):
+        from .torchmil import torchmil_class
+
+        return torchmil_class(name)
     if name not in _CLASSES:
         raise ModelError(f"There is no model named {name!r}. Choose one of: {', '.join(MODEL_NAMES)}.")
     module, attribute = _CLASSES[name]
@@ -127,13 +137,19 @@ def _check_sizes(card: ModelCard, model_class: type[MILModel]) -> None:
     _check_whole("classes", len(card.class_names), 1)
     for key, default in defaults.items():
         value = card.config[key]
-        if isinstance(default, str):
-            if value not in model_class.choices[key]:
-                raise ModelError(f"{key} must be one of {', '.join(model_class.choices[key])}, not {value!r}.")
+        if isinstance(default, bool):
+            _check_one_of(key, value, (False, True))
+        elif isinstance(default, str):
+            _check_one_of(key, value, model_class.choices.get(key, (value,)))
         elif isinstance(default, int):
             _check_whole(key, value, model_class.least.get(key, 1))
         else:
             _check_number(key, value)
+
+
+def _check_one_of(key: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices or not isinstance(value, type(choices[0])):
+        raise ModelError(f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}.")
 
 
 def _check_whole(key: str, value: object, least: int) -> None:
@@ -142,9 +158,9 @@ def _check_whole(key: str, value: object, least: int) -> None:
 
 
 def _check_number(key: str, value: object) -> None:
-    if key == "dropout":
+    if key.endswith("dropout"):
         if not (isinstance(value, int | float) and 0 <= value < 1):
-            raise ModelError(f"dropout must lie in [0, 1), not {value!r}.")
+            raise ModelError(f"{key} must lie in [0, 1), not {value!r}.")
     elif not (isinstance(value, int | float) and 0 < value < float("inf")):
         raise ModelError(f"{key} must be a positive number, not {value!r}.")
 
