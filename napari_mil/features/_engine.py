@@ -119,16 +119,10 @@ def iter_extract(
     target = None if out is None else Path(out)
     kept = _already_there(target, grid, encoder.info, ref)
     if kept is not None and not kept.unreadable_tiles:
-        if target is not None:
-            sweep(target, _header(grid, encoder.info, ref))
         yield Progress(STAGE, len(grid), len(grid), message="These features were extracted before.")
         return kept
     with ExitStack() as stack:
-        values = np.empty((len(grid), encoder.info.dim), np.float32)
-        read = np.zeros(len(grid), bool)
-        if kept is not None:  # what could not be read then may be sound now
-            read = _places(grid, kept.grid)
-            values[read] = kept.values
+        values, read = _begun(grid, encoder.info.dim, kept)
         partial, notice = None, choice.note
         if target is not None:
             stack.enter_context(claim(target))
@@ -189,7 +183,18 @@ def _already_there(path: Path | None, grid: TileGrid, encoder: EncoderInfo, ref:
         # tiles that could not be read are asked for again, and are not in the file's own grid
         and grid_hash(grid) in (asked_hash(path), grid_hash(found.grid))
     )
+    if same and not found.unreadable_tiles:
+        sweep(path, _header(grid, encoder, ref))
     return found if same else None
+
+
+def _begun(grid: TileGrid, dim: int, kept: Features | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return room for the features and which of them are there: those kept of a file that lacks some."""
+    values, read = np.empty((len(grid), dim), np.float32), np.zeros(len(grid), bool)
+    if kept is not None:  # what could not be read then may be sound now
+        read = _places(grid, kept.grid)
+        values[read] = kept.values
+    return values, read
 
 
 def _places(grid: TileGrid, part: TileGrid) -> NDArray[np.bool_]:

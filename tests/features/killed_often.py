@@ -18,7 +18,7 @@ from napari_mil.errors import FeaturesError
 from napari_mil.features import Encoder, extract, load_encoder, read_features
 from napari_mil.slides import open_slide
 
-KILLS, SLOW_S, MOST_S = 20, 0.02, 0.8
+KILLS, SLOW_S, MOST_S = 20, 0.06, 0.8
 
 
 class Slow(torch.nn.Module):
@@ -54,8 +54,9 @@ def main() -> None:
         time.sleep(dice.uniform(0.0, MOST_S))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        grown.append(partial.stat().st_size if partial.exists() else 0)
-        if Path(out).exists():
+        if not Path(out).exists():
+            grown.append(partial.stat().st_size if partial.exists() else 0)
+        else:
             try:
                 read_features(out)
             except FeaturesError:
