@@ -12,12 +12,13 @@ import torch
 
 from .. import __version__
 from ..errors import FeaturesError, MapError, ModelError
-from ..models import check_fit
+from ..models import BagOutput, check_fit, iter_leave_one_out
+from ..progress import finish
 from ._map import AttentionMap, MapScore, Prediction, Provenance
 
 if TYPE_CHECKING:
     from ..features import Features
-    from ..models import BagOutput, MILModel
+    from ..models import MILModel
 
 
 def attention_map(
@@ -34,7 +35,8 @@ def attention_map(
     device : str
         "cpu", "cuda" or "mps".
     names : iterable of str or None
-        Which scores to keep; None keeps all that the model gives.
+        Which scores to keep; None keeps all that the model gives. "leave_one_out" is computed for models that do not
+        give it by themselves: as long as one prediction per patch.
 
     Returns
     -------
@@ -55,12 +57,17 @@ def attention_map(
         raise ModelError(reason)
     _check_features(features)
     model = model.to(device).eval()
+    bag = torch.from_numpy(features.values)
     with torch.inference_mode():
-        output = model(torch.from_numpy(features.values))
+        output = model(bag)
         chance = model.probabilities(output.logits)
     logits = output.logits.float().cpu().numpy()
     if not np.isfinite(logits).all():
         raise ModelError("The model's prediction is not a number. Its weights may be damaged: load or train it again.")
+    names = None if names is None else list(names)
+    if names is not None and "leave_one_out" in names and "leave_one_out" not in output.scores:
+        left_out = finish(iter_leave_one_out(model, bag))
+        output = BagOutput(output.logits, {**output.scores, "leave_one_out": left_out})
     scores = _kept_scores(output, names)
     default = model.default_score if model.default_score in scores else next(iter(scores))
     return AttentionMap(

@@ -141,6 +141,12 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 "What the model would say of a slide made of this patch alone, from 0 to 1, never stretched.",
             ),
             Scale(
+                "share",
+                "From 0 to 1",
+                "Relevance, from 0 to 1",
+                "As the model has it, from 0 (nothing in common with the task) to 1, never stretched.",
+            ),
+            Scale(
                 "contribution",
                 "For and against",
                 "Evidence against (below 0) or for (above 0)",
@@ -156,6 +162,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
 SCALES_FOR_KIND: Mapping[ScoreKind, tuple[str, ...]] = MappingProxyType(
     {
         "attention": ("rank", "ratio", "robust"),
+        "relevance": ("share", "rank"),
         "instance_logit": ("probability", "rank", "robust"),
         "probability": ("probability", "rank"),
         "contribution": ("contribution", "rank"),
@@ -166,6 +173,7 @@ SCALES_FOR_KIND: Mapping[ScoreKind, tuple[str, ...]] = MappingProxyType(
 KIND_TITLES: Mapping[ScoreKind, str] = MappingProxyType(
     {
         "attention": "Attention",
+        "relevance": "Relevance to the task",
         "instance_logit": "Score of the patch alone",
         "probability": "Probability of the patch alone",
         "contribution": "Contribution to the prediction",
@@ -177,6 +185,7 @@ KIND_TITLES: Mapping[ScoreKind, str] = MappingProxyType(
 KIND_LABELS: Mapping[ScoreKind, str] = MappingProxyType(
     {
         "attention": "Attention",
+        "relevance": "Relevance",
         "instance_logit": "Patch alone",
         "probability": "Patch alone",
         "contribution": "Contribution",

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-ScoreKind: TypeAlias = Literal["attention", "instance_logit", "probability", "contribution", "leave_one_out"]
+ScoreKind: TypeAlias = Literal[
+    "attention", "relevance", "instance_logit", "probability", "contribution", "leave_one_out"
+]
 
 
 @dataclass(frozen=True, slots=True)

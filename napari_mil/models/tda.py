@@ -99,7 +99,7 @@ class TopDownPooling(TokenModel):
         logits, relevance, entered = self._answer(h[None])
         rows = self.layers[-1].first_row(entered[0])[:, 1:]  # type: ignore[operator]
         scores = {
-            "relevance": Score(relevance[0].float().cpu(), "probability"),
+            "relevance": Score(relevance[0].float().cpu(), "relevance"),
             "attention": Score(shares(rows).float().cpu(), "attention"),
         }
         return logits[0], scores

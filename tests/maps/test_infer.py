@@ -8,7 +8,7 @@ import torch
 
 from napari_mil.errors import FeaturesError, MapError, ModelError
 from napari_mil.features import EncoderInfo, Features
-from napari_mil.maps import attention_map
+from napari_mil.maps import SCALES, attention_map
 from napari_mil.models import create_model
 from napari_mil.slides import SlideRef
 
@@ -99,3 +99,24 @@ def test_the_gpu_gives_the_same_map(model, bag):
     here, there = attention_map(model, bag), attention_map(model, bag, device="cuda")
     for name in here.scores:
         np.testing.assert_allclose(there.scores[name].raw, here.scores[name].raw, atol=1e-4)
+
+
+def test_leaving_patches_out_is_computed_where_it_is_asked_for(bag):
+    model = create_model("tda", in_features=8, n_classes=2, seed=0, hidden=8, heads=2, layers=1)
+    assert "leave_one_out" not in attention_map(model, bag).scores
+    amap = attention_map(model, bag, names=iter(["relevance", "leave_one_out"]))
+    assert list(amap.scores) == ["relevance", "leave_one_out"]
+    values = torch.from_numpy(bag.values)
+    with torch.inference_mode():
+        change = model(values).logits - model(values[1:]).logits
+    np.testing.assert_allclose(amap.scores["leave_one_out"].raw[:, 0], change.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_relevance_is_shown_as_it_is_between_nought_and_one(bag):
+    model = create_model("tda", in_features=8, n_classes=2, seed=0, hidden=8, heads=2, layers=1)
+    amap = attention_map(model, bag)
+    assert amap.default_score == "relevance"
+    np.testing.assert_array_equal(amap.display(), amap.scores["relevance"].raw)
+    assert SCALES["share"].fixed_limits == (0.0, 1.0)
+    with pytest.raises(MapError, match="cannot be shown honestly"):
+        amap.display(scale="probability")

@@ -89,7 +89,7 @@ def test_order_of_patches_changes_nothing_but_the_order_of_scores(n, n_classes, 
     np.testing.assert_allclose(shuffled.logits, plain.logits, rtol=1e-8, atol=1e-10)
     for name, score in plain.scores.items():
         np.testing.assert_allclose(shuffled.scores[name].raw, score.raw[order], rtol=1e-5, atol=1e-7)
-    assert plain.scores["relevance"].kind == "probability"
+    assert plain.scores["relevance"].kind == "relevance"
     assert ((plain.scores["relevance"].raw >= 0) & (plain.scores["relevance"].raw <= 1)).all()
 
 
