@@ -1,4 +1,4 @@
-"""Two ways of reading one file give the same picture: direct decoding beside OpenSlide, on every level of real slides."""
+"""Two ways of reading a file give one picture: direct decoding beside OpenSlide, on all levels of the real slides."""
 
 from __future__ import annotations
 
