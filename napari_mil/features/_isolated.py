@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,8 +103,9 @@ def _child(task: dict[str, Any]) -> Generator[subprocess.Popen[str], None, None]
     child = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=_environment())
     try:
         assert child.stdin is not None
-        child.stdin.write(json.dumps(task))
-        child.stdin.close()
+        with suppress(OSError):  # one that has ended already is told of by how it ended
+            child.stdin.write(json.dumps(task))
+            child.stdin.close()
         yield child
     finally:
         if child.poll() is None:

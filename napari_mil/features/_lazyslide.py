@@ -107,7 +107,8 @@ def _registered(name: str) -> Any:
 
 def _made(model_class: Any, title: str) -> Any:
     try:
-        with hub_as_reachable(), warnings.catch_warnings():
+        # loading an exported program loads Triton, too
+        with without_triton(), hub_as_reachable(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks to programmers
             return model_class()
     except ImportError as err:

@@ -111,7 +111,7 @@ def _made(model_name: str, **options: Any) -> tuple[Any, dict[str, Any], str]:
     local = models_folder() / "timm" / f"{model_name}.safetensors"
     overlay = {"file": str(local)} if ":" not in model_name and local.is_file() else None
     try:
-        with hub_as_reachable():
+        with without_triton(), hub_as_reachable():
             module = timm.create_model(model_name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     except (RuntimeError, OSError, ValueError) as err:
         raise EncoderError(_explain(model_name, err, str(local))) from err

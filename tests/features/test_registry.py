@@ -184,13 +184,19 @@ def test_clam_resnet_is_the_mean_of_the_third_block(timm, own_models_folder: Pat
         torch.testing.assert_close(encoder(batch), expected, atol=1e-5, rtol=1e-4)
 
 
+def export(path: Path, edge: int, *, any_batch: bool = True) -> None:
+    """Save `Means` as an exported program, for batches of two or of any size."""
+    # exporting loads Triton, which ends a process that Mesa has drawn in, as other tests' windows do
+    with without_triton(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dynamic = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
+        torch.export.save(torch.export.export(Means(), (torch.rand(2, 3, edge, edge),), dynamic_shapes=dynamic), path)
+
+
 def test_an_exported_program(own_models_folder: Path) -> None:
     own_models_folder.mkdir(parents=True, exist_ok=True)
     path = own_models_folder / "means.pt2"
-    dynamic = ({0: torch.export.Dim("batch", min=1)},)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.export.save(torch.export.export(Means(), (torch.rand(2, 3, 16, 16),), dynamic_shapes=dynamic), path)
+    export(path, 16)
     with pytest.raises(EncoderError, match=r"means\.pt2 does not say which patches"):
         load_encoder("means")
     encoder = load_encoder("means", tile_px=16, mpp=2.0)
@@ -265,10 +271,7 @@ def test_an_exported_program_within_the_package(lazyslide, monkeypatch, tmp_path
     from lazyslide_models.base import ImageModel, ModelTask
 
     path = tmp_path / "means.pt2"
-    dynamic = ({0: torch.export.Dim("batch", min=1)},)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.export.save(torch.export.export(Means(), (torch.rand(2, 3, 224, 224),), dynamic_shapes=dynamic), path)
+    export(path, 224)
 
     class Exported(ImageModel):
         task, license, hf_url, github_url = ModelTask.vision, "MIT", None, "https://github.com/none"
@@ -289,9 +292,7 @@ def test_an_exported_program_within_the_package(lazyslide, monkeypatch, tmp_path
 
 def test_a_program_for_one_size_of_batch_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "two.pt2"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.export.save(torch.export.export(Means(), (torch.rand(2, 3, 16, 16),)), path)
+    export(path, 16, any_batch=False)
     with pytest.raises(EncoderError, match=r"two patches at once but not three.*dynamic_shapes"):
         load_encoder(path, tile_px=16, mpp=1.0)
     assert not path.with_name("two.pt2.json").exists()
