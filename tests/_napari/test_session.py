@@ -325,11 +325,16 @@ def test_a_duplicated_slide_layer_shows_the_same_slide_by_itself(opened, folder,
 def close_dock(widget) -> None:
     """As the cross of its title bar does; napari destroys the dock when events are next handled."""
     from qtpy.QtCore import QEvent
-    from qtpy.QtWidgets import QApplication
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication, QDockWidget
 
-    dock = widget.parent()
-    dock.title.close_button.click()
-    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    widget.parent().title.close_button.click()
+    for _ in range(200):
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        if not isinstance(widget.parent(), QDockWidget):
+            return
+        QTest.qWait(10)
+    raise AssertionError("the dock was not closed in two seconds")
 
 
 def test_docks_that_were_closed_come_back(opened, folder):
