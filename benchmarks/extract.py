@@ -109,6 +109,7 @@ def ratio(path: Path, module: torch.nn.Module, dim: int, count: int) -> dict[str
                     rates[name].append(len(grid) / (time.perf_counter() - start))
         scaling = {}
         for threads in THREADS if dim == 3 else ():
+            slide.rest()
             start = time.perf_counter()
             extract(slide, grid, encoder, device="cpu", threads=threads)
             scaling[threads] = round(len(grid) / (time.perf_counter() - start))

@@ -88,7 +88,7 @@ def iter_extract(
     batch_size : int, optional
         Patches encoded at once; by default what suits the encoder's size. Halved where memory runs out.
     threads : int, optional
-        Reading threads; by default one a core, at most 8.
+        Reading threads; by default one a core, at most 8, and half as many where the encoder needs the cores.
     block_px : int
         Edge in pixels of the squares of the slide one of which is done with before the next.
 
@@ -133,7 +133,7 @@ def iter_extract(
         pacer = Pacer(STAGE, len(grid), done=done)
         yield Progress(STAGE, done, len(grid), message=notice)
         size = batch_size or fitting_batch(encoder, choice.device)
-        threads = threads or min(8, usable_cores())
+        threads = threads or _reading_threads(choice.device)
         plan = plan_batches(slide, grid, batch_size=size, block_px=block_px)
         left = [tiles[~read[tiles]] for tiles in plan if not read[tiles].all()]
         patches = stack.enter_context(closing(iter_batches(slide, grid, left, threads=threads)))
@@ -186,6 +186,12 @@ def _already_there(path: Path | None, grid: TileGrid, encoder: EncoderInfo, ref:
     if same and not found.unreadable_tiles:
         sweep(path, _header(grid, encoder, ref))
     return found if same else None
+
+
+def _reading_threads(device: str) -> int:
+    # beside an encoder on the same cores, more readers than half of them only get into its way: 3800 patches/s with
+    # two, 3000 with four on four cores (benchmarks/extract.py)
+    return min(8, max(1, usable_cores() // 2 if device == "cpu" else usable_cores()))
 
 
 def _begun(grid: TileGrid, dim: int, kept: Features | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
