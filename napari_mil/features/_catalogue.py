@@ -14,7 +14,7 @@ from ._colour_texture_table import TABLE
 from ._features import EncoderInfo
 from ._folder import models_folder
 from ._known import PATHOLOGY, TRUNCATED_RESNET, KnownEncoder, known_encoder, obstacle
-from ._notes import encoder_kind, encoder_name, read_note
+from ._notes import are_plain, colours_of, encoder_kind, encoder_name, read_note
 
 if TYPE_CHECKING:
     from ._encoder import Encoder
@@ -214,8 +214,7 @@ def _entry(path: Path) -> EncoderEntry:
         tile_px=int(note["tile_px"]),
         mpp=float(note["mpp"]),
     )
-    mean, std = note.get("mean", (0.0, 0.0, 0.0)), note.get("std", (1.0, 1.0, 1.0))
-    plain = not any(mean) and set(std) == {1.0}
+    mean, std = colours_of(note)
     return EncoderEntry(
         str(path),
         str(note.get("title") or name),
@@ -224,7 +223,7 @@ def _entry(path: Path) -> EncoderEntry:
         info,
         source=str(path),
         licence=str(note.get("licence", "")),
-        normalisation="none" if plain else f"mean {_three(mean)}, standard deviation {_three(std)}",
+        normalisation="none" if are_plain(mean, std) else f"mean {_three(mean)}, standard deviation {_three(std)}",
     )
 
 

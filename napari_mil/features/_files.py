@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..triton_guard import without_triton
 from ._encoder import Encoder, probe_dimension
 from ._features import EncoderInfo
 from ._known import REMEDY
-from ._notes import encoder_kind, encoder_name, hash_file, read_note, weights_file, write_note
+from ._notes import are_plain, colours_of, encoder_kind, encoder_name, hash_file, read_note, weights_file, write_note
 
 
 def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
@@ -45,11 +45,15 @@ def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
             "torch.jit.trace or torch.export and save that."
         )
     digest = hash_file(weights_file(path))
-    note = read_note(path, digest) or {}
+    remembered = read_note(path, digest)
     module, config = _LOADERS[kind](path)
     # what a folder's own config.json says of colours goes before what was remembered
-    note = {**config, **note, **{name: config[name] for name in ("mean", "std") if name in config}}
-    mean, std = note.get("mean", (0.0, 0.0, 0.0)), note.get("std", (1.0, 1.0, 1.0))
+    note: dict[str, Any] = {
+        **config,
+        **(remembered or {}),
+        **{name: config[name] for name in ("mean", "std") if name in config},
+    }
+    mean, std = colours_of(note)
     tile_px, mpp = tile_px or note.get("tile_px"), mpp or note.get("mpp")
     if tile_px is None or mpp is None:
         raise EncoderError(
@@ -74,20 +78,19 @@ def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
         mean=mean,
         std=std,
     )
-    if read_note(path, digest) is None:
-        write_note(path, _note_of(encoder, note), digest)
+    if remembered is None:
+        write_note(path, _note_of(encoder, mean, std), digest)
     return encoder
 
 
-def _with_colours(digest: str, mean: Sequence[float], std: Sequence[float]) -> str:
+def _with_colours(digest: str, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
     """Return what tells encoders apart: the hash of the weights, and with it how colours are prepared, if they are."""
-    if not any(mean) and set(std) == {1.0}:
+    if are_plain(mean, std):
         return digest
-    prepared = json.dumps([digest, [float(v) for v in mean], [float(v) for v in std]])
-    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([digest, mean, std]).encode()).hexdigest()[:16]
 
 
-def _note_of(encoder: Encoder, note: dict[str, Any]) -> dict[str, Any]:
+def _note_of(encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
     info = encoder.info
     return {
         "name": info.name,
@@ -98,8 +101,8 @@ def _note_of(encoder: Encoder, note: dict[str, Any]) -> dict[str, Any]:
         "tile_px": info.tile_px,
         "mpp": info.mpp,
         "dim": info.dim,
-        "mean": list(note.get("mean", (0.0, 0.0, 0.0))),
-        "std": list(note.get("std", (1.0, 1.0, 1.0))),
+        "mean": mean,
+        "std": std,
     }
 
 

@@ -115,6 +115,17 @@ def write_note(path: Path, note: Mapping[str, Any], digest: str) -> None:
         _log.warning("The patch size of %s cannot be remembered (%s); it must be given again next time.", path, err)
 
 
+def colours_of(note: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation by which a note has colours prepared; where it has not, what changes none."""
+    mean, std = note.get("mean", (0.0, 0.0, 0.0)), note.get("std", (1.0, 1.0, 1.0))
+    return tuple(float(v) for v in mean), tuple(float(v) for v in std)
+
+
+def are_plain(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    """Whether colours prepared so are left as they are."""
+    return not any(mean) and set(std) == {1.0}
+
+
 def hash_file(path: Path) -> str:
     """Return the first 16 hex digits of a file's SHA-256."""
     with path.open("rb") as file:

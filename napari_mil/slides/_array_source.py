@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, int]
 
 
-class ArraySource:
+class ArraySource(ABC):
     """Base of such sources; see `Source` for what each attribute means.
 
     Parameters
@@ -76,5 +77,6 @@ class ArraySource:
         self._closed = True
         self.rest()
 
+    @abstractmethod
     def _window(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-        raise NotImplementedError
+        """Read a window inside a level of an open source; as `Source.read`."""

@@ -45,8 +45,12 @@ def test_islands_in_holes_are_polygons_of_their_own():
     assert outer.area + island.area == pytest.approx(mask.sum() * 100, rel=0.01)
 
 
+# corners in hundredths of a pixel: no file has finer ones, and distances to slivers of 1e-200 are not defined
+CORNER = st.integers(-3000, 13000).map(lambda hundredths: hundredths / 100)
+
+
 @given(
-    st.lists(st.tuples(st.floats(-30, 130), st.floats(-30, 130)), min_size=3, max_size=9),
+    st.lists(st.tuples(CORNER, CORNER), min_size=3, max_size=9),
     st.integers(1, 60),
     st.integers(1, 60),
 )
