@@ -1,0 +1,5 @@
+"""``python -m napari_mil.cli``."""
+
+from . import main
+
+main()
