@@ -8,16 +8,20 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._bags import Bags as Bags
+    from ._bags import feature_files as feature_files
     from ._bags import load_bags as load_bags
     from ._cohort import Cohort as Cohort
     from ._cohort import read_cohort as read_cohort
-    from ._fit import Epoch as Epoch
-    from ._fit import Recipe as Recipe
     from ._fit import fit as fit
     from ._fit import predict as predict
     from ._folds import Fold as Fold
     from ._folds import make_folds as make_folds
     from ._metrics import bag_auc as bag_auc
+    from ._recipe import RECIPES as RECIPES
+    from ._recipe import Recipe as Recipe
+    from ._recipe import learning_rate as learning_rate
+    from ._results import Epoch as Epoch
+    from ._results import EpochProgress as EpochProgress
     from ._results import FoldResult as FoldResult
     from ._results import TrainingResult as TrainingResult
     from ._train import iter_train as iter_train
@@ -25,12 +29,13 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "_bags": ["Bags", "load_bags"],
+        "_bags": ["Bags", "feature_files", "load_bags"],
         "_cohort": ["Cohort", "read_cohort"],
-        "_fit": ["Epoch", "Recipe", "fit", "predict"],
+        "_fit": ["fit", "predict"],
         "_folds": ["Fold", "make_folds"],
         "_metrics": ["bag_auc"],
-        "_results": ["FoldResult", "TrainingResult"],
+        "_recipe": ["RECIPES", "Recipe", "learning_rate"],
+        "_results": ["Epoch", "EpochProgress", "FoldResult", "TrainingResult"],
         "_train": ["iter_train"],
     },
 )

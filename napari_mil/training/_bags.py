@@ -71,6 +71,31 @@ def load_bags(cohort: Cohort, folder: str | os.PathLike[str]) -> Bags:
     """
     from ..features import read_features
 
+    files = feature_files(cohort, folder)
+    bags = {slide: read_features(file) for slide, file in files.items()}
+    return Bags({slide: bag.values for slide, bag in bags.items()}, _one_encoder(bags))
+
+
+def feature_files(cohort: Cohort, folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Find the feature file of every slide of a cohort, without opening any.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        The table.
+    folder : path
+        As `load_bags` takes it.
+
+    Returns
+    -------
+    dict of str to Path
+        By slide, as the cohort names it.
+
+    Raises
+    ------
+    CohortError
+        If slides lack features; the message names them.
+    """
     folder = Path(folder)
     files = {slide: _feature_file(folder, slide_name(slide)) for slide in cohort.slides}
     missing = [slide for slide, file in files.items() if file is None]
@@ -80,8 +105,7 @@ def load_bags(cohort: Cohort, folder: str | os.PathLike[str]) -> Bags:
             f"{len(missing)} of {len(files)} slides have no features in {folder}: {shown}. "
             "Extract them first (napari-mil extract), or remove the rows."
         )
-    bags = {slide: read_features(file) for slide, file in files.items() if file is not None}
-    return Bags({slide: bag.values for slide, bag in bags.items()}, _one_encoder(bags))
+    return {slide: file for slide, file in files.items() if file is not None}
 
 
 def _feature_file(folder: Path, stem: str) -> Path | None:
