@@ -132,6 +132,29 @@ class MILModel(nn.Module, ABC):
         """
         return criterion(self(bag, scores=False).logits, target)
 
+    @torch.no_grad()
+    def read_once(self, bag: Tensor) -> Callable[[Tensor], Tensor]:
+        """Read a bag once, to predict any of its patches together: for many questions about one bag.
+
+        Models that embed each patch by itself keep the embedded patches, so that a part costs its pooling alone.
+
+        Parameters
+        ----------
+        bag : (N, D) floating tensor
+            The bag.
+
+        Returns
+        -------
+        callable
+            Takes rows (n,) int64, n >= 1, and returns the logits (C,) of the bag of these patches alone.
+        """
+
+        def of_part(rows: Tensor) -> Tensor:
+            with torch.no_grad():
+                return self(bag[rows], scores=False).logits
+
+        return of_part
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return class probabilities (C,) for logits (C,): softmax, or sigmoid for a single class."""
         return torch.softmax(logits, dim=-1) if logits.shape[-1] > 1 else torch.sigmoid(logits)

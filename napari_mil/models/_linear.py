@@ -7,6 +7,7 @@ once, a block of rows at a time, and only its (N, C) evidence and (N,) attention
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,18 @@ class LinearHeadModel(MILModel):
             evidence, energy = self._read(bag)  # (N, C), (N,) or (N, branches)
             logits = self._logits(evidence, energy)
             return BagOutput(logits, self._all_scores(evidence, energy) if scores else {})
+
+    @torch.no_grad()
+    def read_once(self, bag: Tensor) -> Callable[[Tensor], Tensor]:
+        """Keep evidence and energies; see `MILModel.read_once`."""
+        check_bag(bag, self.card.in_features)
+        evidence, energy = self._read(bag)
+
+        def of_part(rows: Tensor) -> Tensor:
+            with torch.no_grad():
+                return self._logits(evidence[rows], energy[rows])
+
+        return of_part
 
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""

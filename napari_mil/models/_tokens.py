@@ -6,6 +6,7 @@ What a patch is worth is then found by leaving it out: the bag without it is com
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -33,6 +34,18 @@ class TokenModel(MILModel):
             check_finite(h)
             logits, found = self._scores(h)
             return BagOutput(logits, found)
+
+    @torch.no_grad()
+    def read_once(self, bag: Tensor) -> Callable[[Tensor], Tensor]:
+        """Keep the embedded patches; see `MILModel.read_once`."""
+        check_bag(bag, self.card.in_features)
+        h = self._embed_bag(bag)
+
+        def of_part(rows: Tensor) -> Tensor:
+            with torch.no_grad():
+                return self._logits(h[rows][None])[0]
+
+        return of_part
 
     @torch.no_grad()
     def logits_without(self, bag: Tensor, patches: Tensor) -> Tensor:

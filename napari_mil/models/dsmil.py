@@ -66,6 +66,18 @@ class DualStreamPooling(MILModel):
             logits = self._pool(c, q, evidence) + self.head.bias
             return BagOutput(logits, self._scores(c, q, evidence) if scores else {})
 
+    @torch.no_grad()
+    def read_once(self, bag: Tensor) -> Callable[[Tensor], Tensor]:
+        """Keep instance logits, queries and evidence; see `MILModel.read_once`."""
+        check_bag(bag, self.card.in_features)
+        read = self._read(bag)
+
+        def of_part(rows: Tensor) -> Tensor:
+            with torch.no_grad():
+                return self._pool(*(part[rows] for part in read)) + self.head.bias
+
+        return of_part
+
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the layers that take features; see `MILModel.absorb_standardisation`."""
         for layer in (self.instance, self.query_in):

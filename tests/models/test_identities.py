@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_mil.errors import ModelError
-from napari_mil.models import _bag, create_model
+from napari_mil.models import MODEL_NAMES, _bag, create_model
 
 # the first call of a process pays for loading torch, so time says nothing
 many = settings(deadline=None, max_examples=60)
@@ -188,3 +188,12 @@ def test_the_gpu_gives_what_the_cpu_gives(name):
     for key, score in on_cpu.scores.items():
         assert on_gpu.scores[key].raw.device.type == "cpu"
         np.testing.assert_allclose(on_gpu.scores[key].raw, score.raw, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in MODEL_NAMES if not name.startswith("torchmil")])
+def test_a_bag_read_once_gives_the_logits_of_any_part(name):
+    model = create_model(name, in_features=6, n_classes=3, seed=5)
+    bag = torch.from_numpy(np.random.default_rng(5).standard_normal((9, 6)).astype(np.float32))
+    of_part = model.read_once(bag)
+    for rows in (torch.arange(9), torch.tensor([0, 3, 4, 8]), torch.tensor([7])):
+        np.testing.assert_allclose(of_part(rows), model(bag[rows]).logits, rtol=1e-4, atol=1e-5)
