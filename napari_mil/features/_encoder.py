@@ -56,6 +56,17 @@ class Encoder:
         self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
         self._plain = bool((self._mean == 0).all() and (self._std == 1).all())
 
+    @property
+    def module(self) -> nn.Module:
+        """The network itself: takes (B, 3, T, T) float32 colours after `colours`, returns (B, D)."""
+        return self._module
+
+    @property
+    def colours(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation (R, G, B) by which colours in [0, 1] are normalised for the network."""
+        mean, std = (tuple(float(f"{v:.7g}") for v in t.flatten().tolist()) for t in (self._mean, self._std))
+        return mean, std
+
     def to(self, device: str | torch.device) -> Encoder:
         """Move the encoder to a device and return it."""
         self.device = torch.device(device)

@@ -79,7 +79,7 @@ def load_file(path: Path, *, tile_px: int | None, mpp: float | None) -> Encoder:
         std=std,
     )
     if remembered is None:
-        write_note(path, _note_of(encoder, mean, std), digest)
+        write_note(path, note_of(encoder, mean, std), digest)
     return encoder
 
 
@@ -90,7 +90,8 @@ def _with_colours(digest: str, mean: tuple[float, ...], std: tuple[float, ...]) 
     return hashlib.sha256(json.dumps([digest, mean, std]).encode()).hexdigest()[:16]
 
 
-def _note_of(encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+def note_of(encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+    """Return what is to be remembered of an encoder whose colours are normalised with this mean and deviation."""
     info = encoder.info
     return {
         "name": info.name,
