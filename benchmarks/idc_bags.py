@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,12 @@ from sklearn.preprocessing import StandardScaler
 from napari_mil.features import Encoder, load_encoder
 from napari_mil.models import MODEL_NAMES, load_model, save_model
 from napari_mil.progress import finish
-from napari_mil.training import Bags, Cohort, TrainingResult, iter_train, make_folds
+from napari_mil.training import Bags, Cohort, Recipe, TrainingResult, iter_train, make_folds
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CLASSES = ("no IDC", "IDC")
 TILE_PX, MPP = 50, 4.0
-RECIPE: dict[str, Any] = {"epochs": 100, "lr": 3e-4, "weight_decay": 1e-4, "patience": 20, "bags_per_step": 8}
+RECIPE = Recipe(patience=20, bags_per_step=8)
 SAVED_POOLING = "gated-attention"
 SCORES = ("attention", "contribution", "instance_logit")
 CAVEAT = (
@@ -133,11 +133,10 @@ def _train(patients: Patients, pooling: str, out: Path, folds: int, seed: int) -
         pooling,
         out,
         folds=folds,
-        seed=seed,
+        recipe=replace(RECIPE, seed=seed),
         device="cpu",
         title="IDC, breast (gated attention)" if pooling == SAVED_POOLING else f"IDC, breast ({pooling})",
         task="Tells patients with invasive ductal carcinoma in any patch from patients without.",
-        **RECIPE,
     )
     return finish(steps)
 
@@ -217,7 +216,7 @@ def _report(args: argparse.Namespace, patients: Patients, figures: dict[str, Any
         "bags_with_both_labels": sum(bool(0 < v.sum() < len(v)) for v in patients.patch_labels.values()),
         "folds": args.folds,
         "seeds": args.seeds,
-        "recipe": RECIPE,
+        "recipe": asdict(RECIPE),
         "figures": figures,
         "spread": "standard deviation over seeds",
         "caveat": CAVEAT,

@@ -54,7 +54,7 @@ def make_models(folder: Path, n_slides: int = 80, seed: int = 2026, size: tuple[
         written = []
         for pooling, words in POOLINGS.items():
             title = f"Demo: tumour in generated slides ({words})"
-            result = finish(iter_train(cohort, bags, pooling, work / pooling, seed=0, title=title, task=TASK))
+            result = finish(iter_train(cohort, bags, pooling, work / pooling, title=title, task=TASK))
             print(f"{pooling}: AUC on held-out slides {result.auc_mean:.3f} ± {result.auc_sd:.3f}")
             model = nm.load_model(result.model_path)
             note = {"data": f"{n_slides} generated slides, seed {seed} (sample_data/make_models.py)"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..console import Console
 from ..models import MODEL_NAMES
+from ..training import RECIPES
 from ._options import Device, DeviceOption, Json, app, finite, pooling_name, run_command
 
 
@@ -25,11 +27,14 @@ def train(
         ),
     ] = "gated-attention",
     folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training slides.")] = 100,
-    patience: Annotated[int, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = 15,
-    lr: Annotated[float, typer.Option(min=1e-8, callback=finite, help="Learning rate.")] = 3e-4,
-    weight_decay: Annotated[float, typer.Option(min=0.0, callback=finite, help="Weight decay.")] = 1e-4,
-    seed: Annotated[int, typer.Option(help="Seed of folds, weights and order.")] = 0,
+    recipe: Annotated[
+        str, typer.Option(help=f"What the training options start from: {', '.join(RECIPES)}.")
+    ] = "default",
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the training slides.")] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = None,
+    lr: Annotated[float | None, typer.Option(min=1e-8, callback=finite, help="Learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0.0, callback=finite, help="Weight decay.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights and order.")] = 0,
     title: Annotated[str, typer.Option(help="Name on the model's card.")] = "",
     task: Annotated[str, typer.Option(help="What it predicts, in a sentence, on the model's card.")] = "",
     device: DeviceOption = Device.auto,
@@ -40,6 +45,15 @@ def train(
     from ..features import choose_device
     from ..training import iter_train, load_bags, read_cohort
 
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "patience": patience,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "seed": seed,
+    }
+    how = replace(RECIPES[recipe], **{name: value for name, value in given.items() if value is not None}, seed=seed)
+
     def work() -> None:
         console = Console(json_output)
         table = read_cohort(cohort)
@@ -49,12 +63,8 @@ def train(
                 load_bags(table, features),
                 pooling,
                 out,
+                recipe=how,
                 folds=folds,
-                epochs=epochs,
-                patience=patience,
-                lr=lr,
-                weight_decay=weight_decay,
-                seed=seed,
                 title=title,
                 task=task,
                 device=choose_device(device.value).device,

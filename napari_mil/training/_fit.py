@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,62 +13,13 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..triton_guard import prepare_optimizers
 from ._metrics import bag_auc
+from ._recipe import Recipe, learning_rate
+from ._results import Epoch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..models import MILModel
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model is fitted.
-
-    Parameters
-    ----------
-    epochs : int
-        Most passes over the training bags; the learning rate falls along a half cosine over this many.
-    lr : float
-        Learning rate of AdamW at the start.
-    weight_decay : float
-        Its weight decay.
-    patience : int
-        Stop after this many epochs without a lower validation loss.
-    bags_per_step : int
-        Bags whose gradients are averaged in one step.
-    seed : int
-        Seed of order and dropout.
-    """
-
-    epochs: int
-    lr: float
-    weight_decay: float
-    patience: int
-    bags_per_step: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one pass over the training bags came to.
-
-    Parameters
-    ----------
-    epoch : int
-        From 1.
-    train_loss, val_loss : float
-        Class-weighted cross-entropy; the validation loss is NaN where nothing was held out.
-    val_auc : float
-        `bag_auc` on validation; NaN where it has none.
-    lr : float
-        Learning rate of this epoch.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_auc: float
-    lr: float
 
 
 def fit(
@@ -127,23 +77,23 @@ def fit(
     weights = class_weights(targets[train], len(model.card.class_names)).to(device)
     prepare_optimizers()
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs)
     order = np.random.default_rng(recipe.seed)
     best_loss, best_epoch, best_state = float("inf"), last, None
     for epoch in range(1, last + 1):
-        lr = float(schedule.get_last_lr()[0])
+        lr = learning_rate(recipe, epoch)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
         rows = order.permutation(train)
         train_loss = _pass(model, ready, targets, rows, weights, optimiser, recipe, epoch)
         if not np.isfinite(train_loss):
             raise ModelError(
                 f"Training went astray in epoch {epoch}: the loss is {train_loss}. Lower the learning rate."
             )
-        schedule.step()
         val_loss, val_auc = _validate(model, ready, targets, val, weights)
         yield Epoch(epoch, train_loss, val_loss, val_auc, lr)
         if val_loss < best_loss:
             best_loss, best_epoch, best_state = val_loss, epoch, deepcopy(model.state_dict())
-        elif len(val) and epoch - best_epoch >= recipe.patience:
+        elif len(val) and recipe.patience is not None and epoch - best_epoch >= recipe.patience:
             break
     if best_state is not None:
         model.load_state_dict(best_state)

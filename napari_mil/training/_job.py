@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._cohort import Cohort
-    from ._fit import Recipe
+    from ._recipe import Recipe
 
 FINAL = 0  # number of the model fitted on all slides; the folds count from 1
 

@@ -60,8 +60,10 @@ def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> N
     save_model(job.out / f"{name}.safetensors", model)
 
 
-def write_tables(job: Job, result: TrainingResult, metrics: pd.DataFrame, predictions: pd.DataFrame) -> None:
-    """Write ``metrics.csv``, ``predictions.csv``, ``roc.png`` and ``summary.json``."""
+def write_tables(
+    job: Job, result: TrainingResult, metrics: pd.DataFrame, predictions: pd.DataFrame, validation: pd.DataFrame
+) -> None:
+    """Write ``metrics.csv``, ``predictions.csv``, ``validation.csv``, ``roc.png`` and ``summary.json``."""
     pairs = [truth_and_probabilities(job.cohort, table) for _, table in predictions.groupby("fold")]
     figure = roc_figure([truth for truth, _ in pairs], [p for _, p in pairs], job.cohort.class_names)
     summary = final_training(job, result) | {
@@ -75,6 +77,7 @@ def write_tables(job: Job, result: TrainingResult, metrics: pd.DataFrame, predic
     try:
         metrics.to_csv(job.out / "metrics.csv", index=False)
         predictions.to_csv(job.out / "predictions.csv", index=False)
+        validation.to_csv(job.out / "validation.csv", index=False)
         figure.savefig(job.out / "roc.png")
         (job.out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:

@@ -5,6 +5,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one pass over the training bags came to.
+
+    Parameters
+    ----------
+    epoch : int
+        From 1.
+    train_loss, val_loss : float
+        The recipe's loss, weighted by class where it says so, without the entropy of attention; the validation loss is
+        NaN where nothing was held out.
+    val_auc : float
+        `bag_auc` on validation; NaN where it has none.
+    lr : float
+        Learning rate of this epoch.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_auc: float
+    lr: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochProgress(Progress):
+    """Progress of training at the end of an epoch, with its figures for whoever draws them.
+
+    Parameters
+    ----------
+    fold : int
+        The fold, from 1; 0 for the model fitted on all slides at the end.
+    n_folds : int
+        Number of folds.
+    epoch : Epoch
+        Its figures. A training that is resumed yields the epochs of before again, at once.
+    """
+
+    fold: int
+    n_folds: int
+    epoch: Epoch
+
 
 @dataclass(frozen=True, slots=True)
 class FoldResult:

@@ -14,12 +14,13 @@ import pandas as pd
 from ..errors import ExportError
 from ..models import MILModel
 from ..progress import Pacer, Steps
-from ._fit import Epoch, Recipe, fit, predict
+from ._fit import fit, predict
 from ._folds import Fold, make_folds
 from ._job import FINAL, Job
 from ._metrics import bag_auc
+from ._recipe import RECIPES, Recipe
 from ._report import final_training, fold_training, save, truth_and_probabilities, write_tables
-from ._results import FoldResult, TrainingResult
+from ._results import Epoch, EpochProgress, FoldResult, TrainingResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,13 +36,8 @@ def iter_train(
     pooling: str,
     out: str | os.PathLike[str],
     *,
+    recipe: Recipe | None = None,
     folds: int = 5,
-    epochs: int = 100,
-    lr: float = 3e-4,
-    weight_decay: float = 1e-4,
-    patience: int = 15,
-    bags_per_step: int = 1,
-    seed: int = 0,
     device: str = "auto",
     title: str = "",
     task: str = "",
@@ -61,14 +57,13 @@ def iter_train(
     pooling : str
         Name of the model, as `create_model` takes it.
     out : path
-        Folder for ``metrics.csv``, ``predictions.csv``, ``roc.png``, ``summary.json``, ``fold_<k>.safetensors`` and
-        ``model.safetensors``; made if need be.
+        Folder for ``metrics.csv``, ``predictions.csv`` (test) and ``validation.csv`` of the fold models, ``roc.png``,
+        ``summary.json``, ``fold_<k>.safetensors`` and ``model.safetensors``; made if need be.
+    recipe : Recipe, optional
+        How each model is fitted; by default ``RECIPES["default"]``. Its seed is that of the folds too; on the CPU the
+        same seed gives the same model.
     folds : int
         Number of folds; ignored where the cohort has its own split.
-    epochs, lr, weight_decay, patience, bags_per_step
-        As in `Recipe`.
-    seed : int
-        Seed of folds, initial weights, order and dropout; on the CPU the same seed gives the same model.
     device : str
         Torch device, or "auto" for the best one here.
     title, task : str
@@ -78,8 +73,8 @@ def iter_train(
 
     Yields
     ------
-    Progress
-        In epochs. Closing the generator ends the training; the models of finished folds stay.
+    EpochProgress
+        After every epoch. Closing the generator ends the training; the models of finished folds stay.
 
     Returns
     -------
@@ -95,44 +90,48 @@ def iter_train(
     ExportError
         If the folder cannot be written.
     """
-    parts = make_folds(cohort, folds, seed)
+    recipe = recipe or RECIPES["default"]
+    parts = make_folds(cohort, folds, recipe.seed)
     job = Job(
         cohort=cohort,
         bags=[bags.values[slide] for slide in cohort.slides],
         pooling=pooling,
         config=config or {},
-        recipe=Recipe(epochs, lr, weight_decay, patience, bags_per_step, seed),
+        recipe=recipe,
         device=_resolve(device),
         out=_make_folder(Path(out)),
         origin={"title": title, "task": task, **_origin(bags.encoder)},
     )
-    pacer = Pacer("Training", (len(parts) + 1) * epochs, unit="epochs")
+    pacer = Pacer(_STAGE, (len(parts) + 1) * recipe.epochs, unit="epochs")
     runs = []
     for number, part in enumerate(parts, start=1):
         runs.append((yield from _run_fold(job, part, number, len(parts), pacer)))
     return (yield from _finish(job, runs, pacer))
 
 
+_STAGE = "Training"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """A finished fold: its figures, its epochs, its test predictions."""
+    """A finished fold: its figures, its epochs, its predictions on test and validation."""
 
     result: FoldResult
     metrics: pd.DataFrame
     predictions: pd.DataFrame
+    validation: pd.DataFrame
 
 
 def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer) -> Steps[_Run]:
     model = job.new_model(number)
     fitting = fit(model, job.bags, job.cohort.targets, part.train, part.val, job.recipe_of(number), device=job.device)
-    before = (number - 1) * job.recipe.epochs
-    kept, history = yield from _reported(fitting, pacer, f"fold {number} of {n_folds}", before)
+    kept, history = yield from _reported(fitting, pacer, number, n_folds, job.recipe.epochs)
     predictions = _predictions(job, model, part.test, number)
     auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
     result = FoldResult(number, auc, kept, len(part.train), len(part.val), len(part.test))
     save(job, model, f"fold_{number}", fold_training(job, result))
     metrics = pd.DataFrame([{"fold": number, **asdict(epoch)} for epoch in history])
-    return _Run(result, metrics, predictions)
+    return _Run(result, metrics, predictions, _predictions(job, model, part.val, number))
 
 
 def _finish(job: Job, runs: list[_Run], pacer: Pacer) -> Steps[TrainingResult]:
@@ -143,7 +142,7 @@ def _finish(job: Job, runs: list[_Run], pacer: Pacer) -> Steps[TrainingResult]:
     fitting = fit(
         model, job.bags, job.cohort.targets, everyone, nobody, job.recipe_of(FINAL), device=job.device, stop=epochs
     )
-    yield from _reported(fitting, pacer, "final model, all slides", len(runs) * job.recipe.epochs)
+    yield from _reported(fitting, pacer, FINAL, len(runs), job.recipe.epochs)
     predictions = pd.concat([run.predictions for run in runs])
     aucs = np.array([run.result.auc for run in runs if np.isfinite(run.result.auc)])
     result = TrainingResult(
@@ -160,15 +159,18 @@ def _finish(job: Job, runs: list[_Run], pacer: Pacer) -> Steps[TrainingResult]:
         n_patients=len(set(job.cohort.patients)),
     )
     save(job, model, "model", final_training(job, result))
-    write_tables(job, result, pd.concat([run.metrics for run in runs]), predictions)
+    validation = pd.concat([run.validation for run in runs])
+    write_tables(job, result, pd.concat([run.metrics for run in runs]), predictions, validation)
     return result
 
 
 def _reported(
-    fitting: Generator[Epoch, None, int], pacer: Pacer, what: str, before: int
+    fitting: Generator[Epoch, None, int], pacer: Pacer, number: int, n_folds: int, epochs: int
 ) -> Steps[tuple[int, list[Epoch]]]:
     """Pass a fit on as Progress; return the epoch it kept and all its epochs."""
     history: list[Epoch] = []
+    rate = 0.0
+    what = f"fold {number} of {n_folds}" if number != FINAL else "final model, all slides"
     while True:
         try:
             epoch = next(fitting)
@@ -176,9 +178,11 @@ def _reported(
             return end.value, history
         history.append(epoch)
         known = "" if np.isnan(epoch.val_auc) else f", validation AUC {epoch.val_auc:.2f}"
-        progress = pacer.step(before + epoch.epoch, f"{what}, epoch {epoch.epoch}{known}")
-        if progress is not None:
-            yield progress
+        done, total = (number - 1 if number != FINAL else n_folds) * epochs + epoch.epoch, (n_folds + 1) * epochs
+        message = f"{what}, epoch {epoch.epoch}{known}"
+        paced = pacer.step(done)
+        rate = rate if paced is None else paced.rate
+        yield EpochProgress(_STAGE, done, total, rate, message, "epochs", fold=number, n_folds=n_folds, epoch=epoch)
 
 
 def _predictions(job: Job, model: MILModel, test: NDArray[np.int64], number: int) -> pd.DataFrame:

@@ -102,7 +102,7 @@ from napari_mil.models import create_model
 from napari_mil.training import Recipe, fit
 bags = [np.full((3, 4), k, np.float32) for k in (0, 1, 0, 1)]
 model = create_model("mean", in_features=4, seed=0)
-list(fit(model, bags, np.array([0, 1, 0, 1]), np.array([0, 1]), np.array([2, 3]), Recipe(1, 1e-3, 0.0, 1, 1, 0)))
+list(fit(model, bags, np.array([0, 1, 0, 1]), np.array([0, 1]), np.array([2, 3]), Recipe(epochs=1)))
 """
 TIMM = """
 from napari_mil.errors import EncoderError

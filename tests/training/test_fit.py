@@ -29,9 +29,7 @@ def data(separable):
 
 
 def recipe(**changes):
-    return Recipe(
-        **{"epochs": 12, "lr": 1e-2, "weight_decay": 1e-4, "patience": 12, "bags_per_step": 1, "seed": 0} | changes
-    )
+    return Recipe(**{"epochs": 12, "lr": 1e-2, "patience": 12} | changes)
 
 
 def small(seed=0, **config):

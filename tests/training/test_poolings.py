@@ -9,9 +9,10 @@ import pytest
 
 from napari_mil.models import MODEL_NAMES, load_model
 from napari_mil.progress import finish
-from napari_mil.training import iter_train, predict
+from napari_mil.training import Recipe, iter_train, predict
 
 SMALL = {"hidden": 16}
+RECIPE = Recipe(epochs=30, lr=1e-2, patience=30)
 FEW_TOKENS = {"transmil": {"hidden": 16, "heads": 2, "landmarks": 4}}  # ten patches are padded to the landmarks
 
 
@@ -19,7 +20,9 @@ FEW_TOKENS = {"transmil": {"hidden": 16, "heads": 2, "landmarks": 4}}  # ten pat
 def test_every_pooling_is_trained_and_kept(separable, tmp_path, name):
     cohort, bags = separable(12)
     config = FEW_TOKENS.get(name, {})
-    result = finish(iter_train(cohort, bags, name, tmp_path, folds=2, epochs=2, device="cpu", config=config))
+    result = finish(
+        iter_train(cohort, bags, name, tmp_path, folds=2, recipe=Recipe(epochs=2), device="cpu", config=config)
+    )
     model = load_model(result.model_path)
     assert model.card.pooling == name
     chances = predict(model, bags.values[cohort.slides[0]])
@@ -32,9 +35,7 @@ def test_every_pooling_is_trained_and_kept(separable, tmp_path, name):
 )
 def test_a_separable_cohort_is_told_apart(separable, tmp_path, name):
     cohort, bags = separable()
-    steps = iter_train(
-        cohort, bags, name, tmp_path, folds=3, epochs=30, lr=1e-2, patience=30, device="cpu", config=SMALL
-    )
+    steps = iter_train(cohort, bags, name, tmp_path, folds=3, recipe=RECIPE, device="cpu", config=SMALL)
     result = finish(steps)
     assert result.auc_mean > 0.95
     assert np.isfinite(result.auc_sd)

@@ -16,11 +16,16 @@ from napari_mil.models import check_fit, load_model
 from napari_mil.progress import finish
 from napari_mil.slides import SlideRef
 from napari_mil.tiling import TileGrid
-from napari_mil.training import Bags, iter_train, load_bags, make_folds, predict, read_cohort
+from napari_mil.training import Bags, Recipe, iter_train, load_bags, make_folds, predict, read_cohort
 
 QUICK = {
-    "folds": 3, "epochs": 30, "lr": 1e-2, "patience": 12, "device": "cpu", "config": {"hidden": 16, "attention_dim": 8},
+    "folds": 3, "recipe": Recipe(epochs=30, lr=1e-2, patience=12), "device": "cpu",
+    "config": {"hidden": 16, "attention_dim": 8},
 }  # fmt: skip
+
+
+def changed(**changes):
+    return {**QUICK, "recipe": replace(QUICK["recipe"], **changes)}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +132,7 @@ def test_same_seed_gives_the_same_files(trained, separable, tmp_path):
     )
     for name in ("model.safetensors", "fold_3.safetensors", "metrics.csv", "predictions.csv", "summary.json"):
         assert (again.out / name).read_bytes() == (result.out / name).read_bytes(), name
-    other = finish(iter_train(cohort, bags, "gated-attention", tmp_path / "other", seed=1, **QUICK))
+    other = finish(iter_train(cohort, bags, "gated-attention", tmp_path / "other", **changed(seed=1)))
     assert (other.out / "metrics.csv").read_bytes() != (result.out / "metrics.csv").read_bytes()
 
 
@@ -151,7 +156,7 @@ def test_labels_of_a_test_fold_change_nothing_that_was_chosen(separable, tmp_pat
 
 def test_three_classes(separable, tmp_path):
     cohort, bags = separable(36, ("a", "b", "c"))
-    result = finish(iter_train(cohort, bags, "attention", tmp_path, **{**QUICK, "epochs": 40}))
+    result = finish(iter_train(cohort, bags, "attention", tmp_path, **changed(epochs=40)))
     assert result.auc_pooled > 0.9
     table = pd.read_csv(tmp_path / "predictions.csv")
     np.testing.assert_allclose(table[["p_a", "p_b", "p_c"]].sum(axis=1), 1)
