@@ -1,29 +1,42 @@
 """The overlay: one raster Image layer that follows the settings of its map.
 
-Only a change of score, class or scale touches pixels. Threshold and opacity are the layer's own limits: the display
-does them, nothing is computed again.
+Every change of score, class, scale or threshold writes into the pixels that the layer has. Giving napari a new array,
+or a colour map that begins at the threshold, costs several redraws; a fresh texture costs hardly more than one. What
+was shown before is kept, so that going back computes nothing.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Layer
-from napari.utils.colormaps import Colormap, ensure_colormap
 
-from ..maps import SCALES_FOR_KIND, summarise, view_legend
+from ..maps import SCALES_FOR_KIND, Cuts, Painter, above, view_legend
 from ..slides import slide_name
 from .layers import KEY, placement
 from .settings import HeatmapSettings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..maps import AttentionMap, MapView, ThresholdSummary
     from .reader import LayerData
 
-_COLOURS = 256
+_KEPT_VIEWS = 16  # of 100 000 patches about 2 MB each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """One score, class and scale, ready for the screen: values as shown, their place along the colours, and cuts."""
+
+    view: MapView
+    values: NDArray[np.float32]
+    pixels: NDArray[np.float32]
+    cuts: Cuts
 
 
 class Overlay:
@@ -39,7 +52,10 @@ class Overlay:
         self.layer = layer
         self.map: AttentionMap = layer.metadata[KEY]["map"]
         self.settings: HeatmapSettings = layer.metadata[KEY]["settings"]
-        self.view: MapView = _view(self.map, self.settings)
+        self._painter = Painter(self.map.grid)
+        self._kept: OrderedDict[tuple[str, str, int], _Shown] = OrderedDict()
+        self._shown = self._prepared()
+        self._summary: ThresholdSummary | None = None
         events = self.settings.events
         for name in ("score", "class_index", "scale"):
             getattr(events, name).connect(self._show_values)
@@ -69,10 +85,15 @@ class Overlay:
         # One redraw for all three, and a threshold that means nothing on the new scale goes back to its lowest.
         with chosen.events.blocked():
             chosen.score, chosen.scale, chosen.class_index = now
-            view = _view(self.map, chosen)
+            view = self._prepared().view
             if now[:2] != was[:2] or view.scale.diverging:
                 chosen.threshold = view.limits[0]
         chosen.events.score.emit(chosen.score, was[0])
+
+    @property
+    def view(self) -> MapView:
+        """What is shown of the map."""
+        return self._shown.view
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -81,27 +102,49 @@ class Overlay:
 
     def summary(self) -> ThresholdSummary:
         """Return what lies at or above the threshold."""
-        # at the scale's lower end nothing is hidden, also not what lies below it
-        everything = self.settings.threshold <= self.limits[0]
-        return summarise(self.view, self.map.grid, -math.inf if everything else self.settings.threshold)
+        if self._summary is None:
+            self._summary = self._shown.cuts.at(self._cut)
+        return self._summary
 
     def legend(self) -> str:
         """Return the words beside the map: model, score, class, scale, threshold, number of patches."""
         chosen = self.settings
         threshold = chosen.threshold if chosen.threshold > self.limits[0] else None
-        return view_legend(self.map, self.view, threshold)
+        return view_legend(self.map, self.view, threshold, self.summary())
+
+    @property
+    def _cut(self) -> float:
+        """The threshold; at the scale's lower end nothing is hidden, also not what lies below it."""
+        return -math.inf if self.settings.threshold <= self.limits[0] else self.settings.threshold
+
+    def _prepared(self) -> _Shown:
+        """Return what the settings ask for, from what is kept where it was shown before."""
+        key = (self.settings.score, self.settings.scale, self.settings.class_index)
+        if key not in self._kept:
+            view = self.map.view(*key)
+            values = self._painter.paint(view.values).values
+            self._kept[key] = _Shown(view, values, view.scale.to_axis(values), Cuts(view, self.map.grid))
+            if len(self._kept) > _KEPT_VIEWS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
 
     def _show_values(self, *_: Any) -> None:
-        self.view = _view(self.map, self.settings)
-        self.layer.data = _pixels(self.map, self.view)
+        self._shown = self._prepared()
         self._show_threshold()
+        # either of these draws the layer's small picture anew
+        limits = _axis_limits(self.view)
+        if tuple(self.layer.contrast_limits) != limits:
+            self.layer.contrast_limits_range = limits
+            self.layer.contrast_limits = limits
+        if self.layer.colormap.name != self.view.scale.colourmap:
+            self.layer.colormap = self.view.scale.colourmap
 
     def _show_threshold(self, *_: Any) -> None:
-        low, high = _axis_limits(self.view)
-        cut = min(max(axis_place(self.view, self.settings.threshold), low), high)
-        self.layer.contrast_limits_range = (_contrast(low, low, high)[0], high)
-        self.layer.contrast_limits = _contrast(cut, low, high)
-        self.layer.colormap = _colormap(self.view, cut)
+        """Write what is at or above the threshold into the layer's pixels, NaN (transparent) elsewhere."""
+        self._summary = None
+        self.layer.data[...] = np.where(above(self._shown.values, self._cut), self._shown.pixels, np.nan)
+        self.layer.refresh(extent=False, highlight=False, thumbnail=False)
 
     def _show_opacity(self, *_: Any) -> None:
         self.layer.opacity = self.settings.opacity
@@ -132,8 +175,9 @@ def overlay_of(layer: Layer | None) -> Overlay | None:
     overlay: Overlay | None = known.get("overlay")
     if overlay is not None and overlay.layer is layer:
         return overlay
-    if overlay is not None:  # a duplicated layer shares its original's metadata, and must not drive it
+    if overlay is not None:  # a duplicated layer shares its original's metadata and pixels, and must not drive it
         known = layer.metadata[KEY] = {**known, "settings": replace(overlay.settings)}
+        layer.data = layer.data.copy()
     known["overlay"] = Overlay(layer)
     made: Overlay = known["overlay"]
     return made
@@ -154,7 +198,6 @@ def overlay_layer_data(amap: AttentionMap) -> LayerData:
         scale.
     """
     view = amap.view()
-    low, high = _axis_limits(view)
     settings = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.limits[0])
     raster = amap.raster(view.score, view.scale.name, view.class_index)
     place = placement(amap.slide.mpp)
@@ -164,23 +207,14 @@ def overlay_layer_data(amap: AttentionMap) -> LayerData:
         "scale": tuple(raster.l0_step * s for s in scale),
         "translate": tuple(o * s for o, s in zip(raster.l0_origin, scale, strict=True)),
         "units": place["units"],
-        "colormap": _colormap(view, low),
-        "contrast_limits": _contrast(low, low, high),
+        "colormap": view.scale.colourmap,
+        "contrast_limits": _axis_limits(view),
         "blending": "translucent_no_depth",
         "interpolation2d": "nearest",
         "opacity": settings.opacity,
         "metadata": {KEY: {"map": amap, "settings": settings}},
     }
-    return _pixels(amap, view), attributes, "image"
-
-
-def _view(amap: AttentionMap, settings: HeatmapSettings) -> MapView:
-    return amap.view(settings.score, settings.scale, settings.class_index)
-
-
-def _pixels(amap: AttentionMap, view: MapView) -> Any:
-    values = amap.raster(view.score, view.scale.name, view.class_index).values
-    return view.scale.to_axis(values)
+    return view.scale.to_axis(raster.values), attributes, "image"
 
 
 def axis_place(view: MapView, value: float) -> float:
@@ -191,27 +225,3 @@ def axis_place(view: MapView, value: float) -> float:
 def _axis_limits(view: MapView) -> tuple[float, float]:
     low, high = view.limits
     return axis_place(view, low), axis_place(view, high)
-
-
-def _contrast(cut: float, low: float, high: float) -> tuple[float, float]:
-    """Return contrast limits that begin at the cut; never empty, so that the highest patch stays visible.
-
-    The display hides what is at or below its lower limit, but patches at the cut belong to it: begin a hair below.
-    """
-    hair = 1e-5 * (high - low)
-    return min(cut, high - 10 * hair) - hair, high
-
-
-def _colormap(view: MapView, cut: float) -> Colormap:
-    """Return the scale's colours from the cut upwards, transparent below it.
-
-    The layer's lower limit is the cut, which alone would stretch the colours over what is left; taking the same part
-    of the colour map keeps each value its colour while the threshold moves.
-    """
-    low, high = _axis_limits(view)
-    base = ensure_colormap(view.scale.colourmap)
-    start = (cut - low) / (high - low)
-    colours = np.array(base.map(np.linspace(min(start, 1.0), 1, _COLOURS)), np.float32)
-    name = view.scale.colourmap if start <= 0 else f"{view.scale.colourmap} above threshold"
-    clear_below = (0, 0, 0, 0) if start > 0 else None
-    return Colormap(colours, name=name, low_color=clear_below)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._map import MapView as MapView
     from ._map import Prediction as Prediction
     from ._map import Provenance as Provenance
+    from ._raster import Painter as Painter
     from ._raster import Raster as Raster
     from ._raster import paint as paint
     from ._scales import COLOURMAPS as COLOURMAPS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ._shown import shown as shown
     from ._store import read_map as read_map
     from ._store import write_map as write_map
+    from ._threshold import Cuts as Cuts
     from ._threshold import ThresholdSummary as ThresholdSummary
     from ._threshold import above as above
     from ._threshold import effective_patches as effective_patches
@@ -53,10 +55,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "view_legend",
         ],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
-        "_raster": ["Raster", "paint"],
+        "_raster": ["Painter", "Raster", "paint"],
         "_scales": ["COLOURMAPS", "KIND_LABELS", "KIND_TITLES", "SCALES", "SCALES_FOR_KIND", "Scale"],
         "_shown": ["class_evidence", "class_log_odds", "shown"],
         "_store": ["read_map", "write_map"],
-        "_threshold": ["ThresholdSummary", "above", "effective_patches", "normalised_entropy", "summarise"],
+        "_threshold": ["Cuts", "ThresholdSummary", "above", "effective_patches", "normalised_entropy", "summarise"],
     },
 )

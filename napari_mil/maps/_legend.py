@@ -8,6 +8,7 @@ from ._threshold import summarise
 
 if TYPE_CHECKING:
     from ._map import AttentionMap, MapView
+    from ._threshold import ThresholdSummary
 
 DISCLAIMER = "where the model looked, not a diagnosis"
 
@@ -45,7 +46,9 @@ def legend_text(
     return view_legend(amap, amap.view(score, scale, class_index), threshold)
 
 
-def view_legend(amap: AttentionMap, view: MapView, threshold: float | None = None) -> str:
+def view_legend(
+    amap: AttentionMap, view: MapView, threshold: float | None = None, summary: ThresholdSummary | None = None
+) -> str:
     """Say the same as `legend_text` of a view that is at hand, as a slider does many times a second.
 
     Parameters
@@ -56,6 +59,8 @@ def view_legend(amap: AttentionMap, view: MapView, threshold: float | None = Non
         What is shown of it.
     threshold : float or None
         On the scale shown; None where all patches are shown.
+    summary : ThresholdSummary, optional
+        What lies above the threshold, where that is known already.
 
     Returns
     -------
@@ -63,11 +68,14 @@ def view_legend(amap: AttentionMap, view: MapView, threshold: float | None = Non
         Lines of text.
     """
     model = amap.model.title or amap.model.pooling
-    lines = [model, view.title, f"Scale: {view.scale.title}", patches_sentence(amap, view, threshold), DISCLAIMER]
+    sentence = patches_sentence(amap, view, threshold, summary)
+    lines = [model, view.title, f"Scale: {view.scale.title}", sentence, DISCLAIMER]
     return "\n".join(lines)
 
 
-def patches_sentence(amap: AttentionMap, view: MapView, threshold: float | None = None) -> str:
+def patches_sentence(
+    amap: AttentionMap, view: MapView, threshold: float | None = None, summary: ThresholdSummary | None = None
+) -> str:
     """Say how many patches are shown and, above a threshold, what area and share of the tissue they are.
 
     Parameters
@@ -78,6 +86,8 @@ def patches_sentence(amap: AttentionMap, view: MapView, threshold: float | None 
         What is shown of it.
     threshold : float or None
         On the scale shown; None where all patches are shown.
+    summary : ThresholdSummary, optional
+        What lies above the threshold, where that is known already.
 
     Returns
     -------
@@ -86,7 +96,7 @@ def patches_sentence(amap: AttentionMap, view: MapView, threshold: float | None 
     """
     if threshold is None:
         return f"All {len(amap):,} patches shown"
-    got = summarise(view, amap.grid, threshold)
+    got = summarise(view, amap.grid, threshold) if summary is None else summary
     return (
         f"At or above {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
         f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"

@@ -45,12 +45,74 @@ class _Cells:
     l0_step: float
 
 
-def paint(values: NDArray[np.float32], grid: TileGrid) -> Raster:
-    """Paint one number per tile on a raster.
+class Painter:
+    """Paints numbers per tile on the raster of one grid; what depends on the grid alone is worked out once.
 
     A regular grid is exact: a cell is a stride, the tile in row k lies in cell row k. Where tiles overlap, a cell
     shows the mean over the tiles that cover its centre. Tiles on no common grid (imported ones) are painted on cells
     of half a tile.
+
+    Parameters
+    ----------
+    grid : TileGrid
+        The tiles.
+    """
+
+    def __init__(self, grid: TileGrid) -> None:
+        self._n = len(grid)
+        if self._n == 0:
+            self._shape, self._step, self._origin = (1, 1), grid.stride_l0, (grid.stride_l0 / 2 - 0.5,) * 2
+            return
+        cells = _regular_cells(grid) or _free_cells(grid)
+        low = cells.first.min(axis=0)
+        rows, cols = cells.last.max(axis=0) - low
+        centre = cells.l0_corner + (low + 0.5) * cells.l0_step - 0.5
+        self._shape, self._step = (int(rows), int(cols)), cells.l0_step
+        self._origin = float(centre[0]), float(centre[1])
+        self._first, self._last = cells.first - low, cells.last - low
+        places = self._first @ np.array([self._shape[1], 1])
+        alone = (self._last - self._first == 1).all() and len(np.unique(places)) == self._n
+        self._places = places if alone else None
+
+    def paint(self, values: NDArray[np.float32]) -> Raster:
+        """Paint one number per tile.
+
+        Parameters
+        ----------
+        values : (N,) float32
+            One number per tile; NaN is left out.
+
+        Returns
+        -------
+        Raster
+            Just large enough for all tiles.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many values as tiles.
+        """
+        if values.shape != (self._n,):
+            raise ValueError(f"values must be ({self._n},), not {values.shape}")
+        image = np.full(self._shape, np.nan, np.float32)
+        if self._n and self._places is not None:
+            image.reshape(-1)[self._places] = np.where(np.isfinite(values), values, np.nan)
+        elif self._n:
+            self._paint_means(values, image)
+        return Raster(image, self._origin, self._step)
+
+    def _paint_means(self, values: NDArray[np.float32], image: NDArray[np.float32]) -> None:
+        """Put the mean of the boxes that cover each cell into the image."""
+        known = np.isfinite(values)
+        values, first, last = values[known], self._first[known], self._last[known]
+        # each box adds its value at two of its corners and takes it away at the others; two running sums fill it in
+        count, total = (_filled(weights, first, last, self._shape) for weights in (np.ones(len(values)), values))
+        covered = count > 0.5
+        image[covered] = (total[covered] / count[covered]).astype(np.float32)
+
+
+def paint(values: NDArray[np.float32], grid: TileGrid) -> Raster:
+    """Paint one number per tile on a raster, once; `Painter` does it for many, and says how.
 
     Parameters
     ----------
@@ -69,16 +131,7 @@ def paint(values: NDArray[np.float32], grid: TileGrid) -> Raster:
     ValueError
         If there are not as many values as tiles.
     """
-    if values.shape != (len(grid),):
-        raise ValueError(f"values must be ({len(grid)},), not {values.shape}")
-    if len(grid) == 0:
-        return Raster(np.full((1, 1), np.nan, np.float32), (grid.stride_l0 / 2 - 0.5,) * 2, grid.stride_l0)
-    cells = _regular_cells(grid) or _free_cells(grid)
-    low = cells.first.min(axis=0)
-    shape = cells.last.max(axis=0) - low
-    image = _mean_of_boxes(values, cells.first - low, cells.last - low, (int(shape[0]), int(shape[1])))
-    centre = cells.l0_corner + (low + 0.5) * cells.l0_step - 0.5
-    return Raster(image, (float(centre[0]), float(centre[1])), cells.l0_step)
+    return Painter(grid).paint(values)
 
 
 def _regular_cells(grid: TileGrid) -> _Cells | None:
@@ -103,23 +156,6 @@ def _free_cells(grid: TileGrid) -> _Cells:
     first = np.rint((grid.l0_rc - corner) / step).astype(np.int64)
     last = np.rint((grid.l0_rc - corner + grid.tile_l0) / step).astype(np.int64)
     return _Cells(first, np.maximum(last, first + 1), corner, step)
-
-
-def _mean_of_boxes(
-    values: NDArray[np.float32], first: NDArray[np.int64], last: NDArray[np.int64], shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Return the mean of the boxes that cover each cell, NaN where none does."""
-    image = np.full(shape, np.nan, np.float32)
-    known = np.isfinite(values)
-    values, first, last = values[known], first[known], last[known]
-    if (last - first == 1).all() and len(np.unique(first @ np.array([shape[1], 1]))) == len(first):
-        image[first[:, 0], first[:, 1]] = values
-        return image
-    # each box adds its value at two of its corners and takes it away at the others; two running sums fill it in
-    count, total = (_filled(weights, first, last, shape) for weights in (np.ones(len(values)), values))
-    covered = count > 0.5
-    image[covered] = (total[covered] / count[covered]).astype(np.float32)
-    return image
 
 
 def _filled(

@@ -118,12 +118,15 @@ def shown(raw: NDArray[np.float32], kind: ScoreKind, scale: Scale) -> NDArray[np
 
 
 def _rank(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return average rank / N, in (0, 1]."""
-    from scipy.stats import rankdata
-
-    known = ~np.isnan(raw)
+    """Return average rank / N, in (0, 1]; as scipy's rankdata, whose stable sort takes several times as long."""
+    known = np.flatnonzero(~np.isnan(raw))
+    order = known[np.argsort(raw[known])]
+    ordered = raw[order]
+    # patches of one score share the mean of the places that they take
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(order) else order
+    after = np.append(first[1:], len(order))
     out = np.full(raw.shape, np.nan, np.float32)
-    out[known] = rankdata(raw[known], method="average") / max(1, int(known.sum()))
+    out[order] = np.repeat((first + after + 1) / 2 / max(1, len(order)), after - first)
     return out
 
 

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_mil.errors import MapError
 from napari_mil.maps import (
     DISCLAIMER,
+    Cuts,
     Prediction,
     above,
     colours,
@@ -91,6 +94,18 @@ def test_summary_by_hand(make_map, lattice):
     assert got.raw_cut == pytest.approx(0.3)
     none = summarise(amap.view(), grid, 1.5)
     assert (none.count, none.area_mm2, none.fraction_of_tissue, none.raw_cut) == (0, 0, 0, None)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, np.nan]), min_size=1, max_size=12), st.floats(-0.1, 0.6))
+def test_cuts_count_what_the_display_shows_at_every_threshold(make_map, lattice, raw, threshold):
+    raw = f32(*raw)
+    grid = lattice([(0, k) for k in range(len(raw))], tissue=np.linspace(0.1, 1, len(raw)))
+    amap = make_map(grid, attention=(raw, "attention"))
+    view = amap.view(scale="robust")
+    got, chosen = Cuts(view, grid).at(threshold), above(view.values, threshold)
+    assert got.count == chosen.sum()
+    assert got.fraction_of_tissue == pytest.approx(grid.tissue_fraction[chosen].sum() / grid.tissue_fraction.sum())
+    assert got.raw_cut == (view.raw[chosen].min() if chosen.any() else None)
 
 
 def test_summary_counts_overlaps_once_and_patches_where_tissue_is_unknown(make_map, lattice):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
+from scipy.stats import rankdata
 
 from napari_mil.errors import MapError
 from napari_mil.maps import KIND_TITLES, SCALES, SCALES_FOR_KIND, class_evidence, class_log_odds, shown
@@ -21,6 +22,12 @@ def f32(*values: float) -> np.ndarray:
 def test_rank_by_hand_ties_share_their_mean_rank():
     got = shown(f32(0.1, 0.5, 0.1, 0.3), "attention", SCALES["rank"])
     assert got.tolist() == [0.375, 1.0, 0.375, 0.75]
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=30))
+def test_rank_is_scipys(raw):
+    expected = rankdata(raw, method="average") / len(raw)
+    np.testing.assert_allclose(shown(f32(*raw), "attention", SCALES["rank"]), expected, rtol=1e-6)
 
 
 def test_rank_leaves_nan_out():
