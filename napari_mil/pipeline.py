@@ -30,7 +30,7 @@ from .features import (
     write_features,
 )
 from .maps import AttentionMap, attention_map
-from .models import ModelCard, check_fit, load_model
+from .models import ModelCard, check_fit, is_on_hub, load_model
 from .progress import Progress, Steps, finish
 from .results import WRITING, RunResult, output_folder, write_results, write_run_json
 from .slides import SlideRef, open_slide, slide_name
@@ -131,7 +131,7 @@ def iter_run(
     slide_path : path
         Any slide that `open_slide` takes.
     model : MILModel, path or str
-        A model, its file, or the file's name in the models folder.
+        A model, its file, the file's name in the models folder, or ``hf:owner/name`` on the hub.
     encoder : Encoder, path, str or None
         What turns patches into features; None takes the one that the model's card names.
     out : path or None
@@ -260,7 +260,8 @@ def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:
     Parameters
     ----------
     model : MILModel, path or str
-        A model, a file, or the name of a file in the models folder with or without its ending.
+        A model, a file, the name of a file in the models folder with or without its ending, or a model of the hub
+        (``hf:owner/name[@revision][/file]``).
 
     Returns
     -------
@@ -274,6 +275,8 @@ def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:
     """
     if not isinstance(model, str | os.PathLike):
         return model
+    if is_on_hub(model):
+        return load_model(model)
     path = Path(model)
     candidates = [path, models_folder() / path, models_folder() / f"{path}.safetensors"]
     for candidate in candidates:

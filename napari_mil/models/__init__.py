@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._card import ModelCard as ModelCard
     from ._card import ScoreKind as ScoreKind
     from ._checkpoint import ModelEntry as ModelEntry
+    from ._checkpoint import foreign_files as foreign_files
     from ._checkpoint import list_models as list_models
     from ._checkpoint import load_model as load_model
     from ._checkpoint import read_card as read_card
@@ -20,19 +21,37 @@ if TYPE_CHECKING:
     from ._checkpoint import save_model as save_model
     from ._fit import check_fit as check_fit
     from ._fit import made_elsewhere as made_elsewhere
+    from ._gradients import GRADIENT_STEPS as GRADIENT_STEPS
+    from ._gradients import iter_gradient_x_input as iter_gradient_x_input
+    from ._gradients import iter_integrated_gradients as iter_integrated_gradients
+    from ._hub import MODEL_ENDINGS as MODEL_ENDINGS
+    from ._hub import is_on_hub as is_on_hub
     from ._leave_one_out import iter_leave_one_out as iter_leave_one_out
     from ._registry import MODEL_NAMES as MODEL_NAMES
     from ._registry import create_model as create_model
     from ._registry import is_known as is_known
+    from ._uncertainty import check_dropout as check_dropout
+    from ._uncertainty import dropout_passes as dropout_passes
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "_base": ["BagOutput", "MILModel", "Score"],
         "_card": ["ModelCard", "ScoreKind"],
-        "_checkpoint": ["ModelEntry", "list_models", "load_model", "read_card", "read_entry", "save_model"],
+        "_checkpoint": [
+            "ModelEntry",
+            "foreign_files",
+            "list_models",
+            "load_model",
+            "read_card",
+            "read_entry",
+            "save_model",
+        ],
         "_fit": ["check_fit", "made_elsewhere"],
+        "_hub": ["MODEL_ENDINGS", "is_on_hub"],
+        "_gradients": ["GRADIENT_STEPS", "iter_gradient_x_input", "iter_integrated_gradients"],
         "_leave_one_out": ["iter_leave_one_out"],
         "_registry": ["MODEL_NAMES", "create_model", "is_known"],
+        "_uncertainty": ["check_dropout", "dropout_passes"],
     },
 )

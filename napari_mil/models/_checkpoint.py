@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import ModelError
 from ..files import replacing
 from ._card import ModelCard
+from ._hub import fetch_model, is_on_hub
 from ._registry import empty_model, is_known
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     Parameters
     ----------
     path : path
-        A safetensors file written by `save_model`, or a ``.pt`` or ``.pth`` file of another project.
+        A safetensors file written by `save_model`, a ``.pt`` or ``.pth`` file of another project, or either on the
+        Hugging Face hub: ``hf:owner/name[@revision][/file]``.
 
     Returns
     -------
@@ -86,9 +89,9 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     ------
     ModelError
         If the file is missing, is no safetensors file, has no card, or was written by a newer version; of another
-        project, as `load_foreign`.
+        project, as `load_foreign`; of the hub, as `fetch_model`.
     """
-    path = Path(path)
+    path = local_file(path)
     if path.suffix.lower() in FOREIGN_ENDINGS:
         from ._foreign import load_foreign
 
@@ -121,7 +124,8 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     ----------
     path : path
         A safetensors file written by `save_model`, or a ``.pt`` or ``.pth`` file of another project, recognised by
-        its tensors and opened as weights alone.
+        its tensors and opened as weights alone; or either on the Hugging Face hub, fetched into its cache where it does
+        not lie there: ``hf:owner/name[@revision][/file]``.
 
     Returns
     -------
@@ -131,12 +135,12 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     Raises
     ------
     ModelError
-        As `read_card`, and if the tensors are not those that the card describes.
+        As `read_card`, and if the tensors are not those that the card describes, or not all numbers.
     """
     import torch
     from safetensors.torch import load_file
 
-    path = Path(path)
+    path = local_file(path)
     if path.suffix.lower() in FOREIGN_ENDINGS:
         from ._foreign import load_foreign
 
@@ -145,6 +149,7 @@ def load_model(path: str | os.PathLike[str]) -> MILModel:
     model = empty_model(card)
     tensors = load_file(path)
     _check_tensors(path.name, model.state_dict(), tensors)
+    check_finite(path.name, tensors)
     # copied out of the mapped file: aligned, so that answers do not depend on where the model came from
     model.load_state_dict({name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True)
     return model
@@ -166,26 +171,58 @@ def list_models(folder: str | os.PathLike[str]) -> list[ModelEntry]:
     return [read_entry(path) for path in sorted(Path(folder).glob("*.safetensors"))]
 
 
-def read_entry(path: Path) -> ModelEntry:
+def foreign_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the files of a folder that may be checkpoints of other projects; reading one loads torch.
+
+    Parameters
+    ----------
+    folder : path
+        The folder; one that does not exist holds none.
+
+    Returns
+    -------
+    list of Path
+        The ``.pt`` and ``.pth`` files directly in it, by name, programs (TorchScript encoders) left out.
+    """
+    files = (path for path in Path(folder).glob("*") if path.suffix.lower() in FOREIGN_ENDINGS and path.is_file())
+    return sorted(path for path in files if not is_program(path))
+
+
+def is_program(path: Path) -> bool:
+    """Tell whether a file is a TorchScript program, which is no model of weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def read_entry(path: str | os.PathLike[str]) -> ModelEntry:
     """Return one file as a list of models shows it; a file that cannot be used says why instead of failing.
 
     Parameters
     ----------
-    path : Path
-        A ``.safetensors`` file.
+    path : path
+        As `read_card` takes it.
 
     Returns
     -------
     ModelEntry
-        With its card, or with the reason.
+        With its card, or with the reason; of one on the hub with the file in the hub's cache.
     """
     try:
+        path = local_file(path)
         card = read_card(path)
     except ModelError as error:
-        return ModelEntry(path, None, str(error))
+        return ModelEntry(Path(path), None, str(error))
     if not is_known(card.pooling):
         return ModelEntry(path, None, f"Its pooling {card.pooling!r} is not known here. Update napari-mil.")
     return ModelEntry(path, card, "")
+
+
+def local_file(path: str | os.PathLike[str]) -> Path:
+    """Return the file on this machine that a path, or a name of the hub, means."""
+    return fetch_model(Path(path).as_posix()) if is_on_hub(path) else Path(path)
 
 
 def _parse(content: Mapping[str, Any], name: str) -> ModelCard:
@@ -224,4 +261,20 @@ def _check_tensors(name: str, expected: Mapping[str, Tensor], found: Mapping[str
             raise ModelError(
                 f"The weight {key} in {name} has the shape {tuple(found[key].shape)}, its card says "
                 f"{tuple(tensor.shape)}. Save the model again."
+            )
+
+
+def check_finite(name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not all numbers.
+
+    Raises
+    ------
+    ModelError
+        If there is NaN or an infinite number among them.
+    """
+    for key, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ModelError(
+                f"The weight {key} in {name} holds NaN or infinite numbers, as after a training that failed. Take an "
+                "earlier checkpoint, or train again."
             )

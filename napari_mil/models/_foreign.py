@@ -20,6 +20,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ._base import MILModel
 from ._card import ModelCard
+from ._checkpoint import check_finite, is_program
 from ._layouts import LAYOUTS, Converted, Layout
 from ._registry import empty_model
 
@@ -109,6 +110,7 @@ def _build(path: Path, layout: Layout, converted: Converted) -> MILModel:
                 f"{path.name} looks like {layout.title} but does not fit it: our {key} is {tuple(expected.shape)}, "
                 f"the file gives {shape}. Check which version wrote it."
             )
+    check_finite(path.name, converted.tensors)
     tensors = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in converted.tensors.items()}
     model.load_state_dict(tensors, assign=True)
     return model
@@ -118,6 +120,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by dotted name."""
     if not path.is_file():
         raise ModelError(f"There is no model file {path}. Check the path.")
+    if is_program(path):
+        raise ModelError(
+            f"{path.name} is a program (TorchScript), as encoders are, no model's weights. Give it as the encoder, or "
+            "save the model's state_dict() alone."
+        )
     try:
         with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of pickles' protocols: of no use to who opens a file

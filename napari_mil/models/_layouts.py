@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._registry import TORCHMIL
+
 State = Mapping[str, Tensor]
 
 
@@ -192,6 +194,45 @@ def _transmil(state: State) -> Converted:
     return Converted("transmil", in_features, len(tensors["head.weight"]), config, tensors)
 
 
+def _torchmil_abmil(state: State) -> Converted:
+    """Convert torchmil's ABMIL: the very same model, behind our interface.
+
+    Its files do not say the activation of the attention, so that is the default, tanh.
+    """
+    inner = linear("inner.pool.fc1.module", "pool.fc1.module", state)
+    inner |= linear("inner.classifier.module", "classifier.module", state)
+    inner["inner.pool.fc2.weight"] = state["pool.fc2.weight"]
+    gated = "pool.fc_gated.module.weight" in state
+    if gated:
+        inner |= linear("inner.pool.fc_gated.module", "pool.fc_gated.module", state)
+    att_dim, in_features = inner["inner.pool.fc1.module.weight"].shape
+    return _of_torchmil("ABMIL", in_features, {"att_dim": att_dim, "att_act": "tanh", "gated": gated}, inner)
+
+
+def _torchmil_dsmil(state: State) -> Converted:
+    """Convert torchmil's DSMIL: the very same model, behind our interface; its dropout acts in training alone."""
+    two_layers, passing = "q_nn.2.weight" in state, "v_nn.1.weight" in state
+    names = ["inst_classifier", "bag_classifier"]
+    names += ["q_nn.0", "q_nn.2"] if two_layers else ["q_nn"]
+    names += ["v_nn.1"] if passing else []
+    inner: dict[str, Tensor] = {}
+    for name in names:
+        inner |= linear(f"inner.{name}", name, state)
+    config = {
+        "att_dim": len(inner["inner.q_nn.0.weight" if two_layers else "inner.q_nn.weight"]),
+        "nonlinear_q": two_layers,
+        "nonlinear_v": passing,
+        "dropout": 0.0,
+    }
+    return _of_torchmil("DSMIL", inner["inner.bag_classifier.weight"].shape[1], config, inner)
+
+
+def _of_torchmil(name: str, in_features: int, config: Mapping[str, float | str], inner: State) -> Converted:
+    """Return a model of torchmil that takes features as they are and gives one logit."""
+    standard = {"mean": torch.zeros(in_features), "std": torch.ones(in_features)}
+    return Converted(f"{TORCHMIL}{name}", in_features, 1, config, {**standard, **inner})
+
+
 def _count(name: str, state: State) -> int:
     """Return how many numbered layers there are: the length of ``name.0``, ``name.1``, and so on."""
     return len({key.split(".")[1] for key in state if key.startswith(f"{name}.")})
@@ -203,6 +244,10 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("DSMIL", lambda names: {"i_classifier.fc.0.weight", "b_classifier.fcc.weight"} <= names, _dsmil),
     Layout(
         "DTFD-MIL", lambda names: {"dim_reduction.fc1.weight", "att_classifier.classifier.fc.weight"} <= names, _dtfd
+    ),
+    Layout("torchmil ABMIL", lambda names: {"pool.fc1.module.weight", "pool.fc2.weight"} <= names, _torchmil_abmil),
+    Layout(
+        "torchmil DSMIL", lambda names: {"inst_classifier.weight", "bag_classifier.weight"} <= names, _torchmil_dsmil
     ),
     Layout("TransMIL", lambda names: {"cls_token", "_fc1.0.weight", "pos_layer.proj.weight"} <= names, _transmil),
 )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..triton_guard import without_triton
 from ._base import Score
 from ._card import ModelCard
 from ._registry import TORCHMIL
@@ -132,7 +133,8 @@ def torchmil_class(name: str) -> type[TorchmilPooling]:
 
 def _find(name: str) -> type[nn.Module]:
     try:
-        import torchmil.models as theirs
+        with without_triton():
+            import torchmil.models as theirs
     except ImportError as error:
         raise ModelError(
             f"The model {TORCHMIL}{name} needs the package torchmil. Install it: pip install 'napari-mil[torchmil]'."
