@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +26,47 @@ settings.load_profile("suite")
 def no_preferences(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test away from what the user has set."""
     monkeypatch.setenv("NAPARI_MIL_CONFIG", str(tmp_path_factory.mktemp("config")))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, in the words of subprocess."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Callable[..., Done]:
+    """Return a function that runs a command as `main` does, in this process and without a display.
+
+    A process of its own takes seconds to import what is here already; what needs one is named in tests/test_cli.py.
+    Anything but an exit status (a traceback, for a user) fails the test.
+    """
+
+    def call(*args: object) -> Done:
+        from napari_mil.cli import main
+
+        tifffile = logging.getLogger("tifffile")
+        level = tifffile.level
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            with (
+                pytest.MonkeyPatch.context() as patch,
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                patch.delenv("DISPLAY", raising=False)
+                patch.delenv("WAYLAND_DISPLAY", raising=False)
+                patch.setattr(sys, "argv", ["napari-mil", *map(str, args)])
+                with pytest.raises(SystemExit) as end:
+                    main()
+        finally:
+            tifffile.setLevel(level)
+        return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+    return call
 
 
 @pytest.fixture(scope="session")

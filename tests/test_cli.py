@@ -1,4 +1,9 @@
-"""The command line as a user meets it: results, JSON, exit statuses, never a traceback for a mistake."""
+"""The command line as a user meets it: results, JSON, exit statuses, never a traceback for a mistake.
+
+Commands are called through `main` in this process (`command_line`), and in a process of their own where that matters:
+a whole run, the exit status and the words that a shell gets, Ctrl+C, what libraries log, a first import of what a
+command needs.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -31,14 +38,25 @@ BAD_NUMBERS = [
 COMMAND = [sys.executable, "-m", "napari_mil.cli"]
 
 
-def call(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
+class Ended(Protocol):
+    """What is known of a command that ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Call = Callable[..., Ended]
+
+
+def process(*args: object) -> Ended:
+    """Run a command in a process of its own, without a display."""
     clean = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    return subprocess.run(
-        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=240, env={**clean, **env}, check=False
-    )
+    command = [*COMMAND, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=clean, check=False)
 
 
-def record(done: subprocess.CompletedProcess[str]) -> dict:
+def record(done: Ended) -> dict:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -46,7 +64,7 @@ def record(done: subprocess.CompletedProcess[str]) -> dict:
 @pytest.fixture(scope="module")
 def ran(small_slide: Path, untrained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("cli") / "out"
-    return out, record(call("run", small_slide, "--model", untrained_model, "--out", out, "--top-k", 3, "--json"))
+    return out, record(process("run", small_slide, "--model", untrained_model, "--out", out, "--top-k", 3, "--json"))
 
 
 def test_run_says_what_it_found(ran: tuple[Path, dict]) -> None:
@@ -58,23 +76,23 @@ def test_run_says_what_it_found(ran: tuple[Path, dict]) -> None:
 
 
 def test_info_tells_slides_models_features_and_maps_apart(
-    ran: tuple[Path, dict], small_slide: Path, untrained_model: Path
+    command_line: Call, ran: tuple[Path, dict], small_slide: Path, untrained_model: Path
 ) -> None:
     out, said = ran
     kinds = {
-        record(call("info", path, "--json"))["kind"]
+        record(command_line("info", path, "--json"))["kind"]
         for path in (small_slide, untrained_model, out / "features.h5", out / "attention.h5")
     }
     assert kinds == {"slide", "model", "features", "attention map"}
-    text = call("info", out / "attention.h5").stdout
+    text = command_line("info", out / "attention.h5").stdout
     assert f"{said['patches']:,} patches of 64 µm" in text
-    text = call("info", small_slide).stdout
+    text = command_line("info", small_slide).stdout
     assert "0.5 µm per pixel, 0.8 x 0.6 mm" in text
     assert "Read by direct decoding: the tiles of this kind of file (generic-tiff) can be decoded directly" in text
 
 
 def test_info_says_whose_a_feature_file_is_and_whether_it_fits(
-    ran: tuple[Path, dict], small_slide: Path, small_cohort: Path, tmp_path: Path
+    command_line: Call, ran: tuple[Path, dict], small_slide: Path, small_cohort: Path, tmp_path: Path
 ) -> None:
     out, said = ran
     clam = tmp_path / "h5_files" / "one.h5"
@@ -83,7 +101,7 @@ def test_info_says_whose_a_feature_file_is_and_whether_it_fits(
     assert (alone["format"], alone["patches"], alone["tile_l0_px"]) == ("clam", said["patches"], 128.0)
     assert (alone["tile_um"], alone["lacks"], alone["fits_slide"]) == (None, ["scale"], None)
     assert "of 128 level-0 pixels" in text
-    fits = record(call("info", clam, "--slide", small_slide, "--json"))
+    fits = record(command_line("info", clam, "--slide", small_slide, "--json"))
     assert (fits["tile_um"], fits["lacks"], fits["fits_slide"]) == (64.0, [], True)
     (tmp_path / "patches" / "one.h5").unlink()
     lacking, text = describe(clam, slide=small_slide)
@@ -105,36 +123,41 @@ def test_info_says_whose_a_feature_file_is_and_whether_it_fits(
 
 
 def test_run_on_features_made_before(
-    ran: tuple[Path, dict], small_slide: Path, small_cohort: Path, untrained_model: Path, tmp_path: Path
+    command_line: Call,
+    ran: tuple[Path, dict],
+    small_slide: Path,
+    small_cohort: Path,
+    untrained_model: Path,
+    tmp_path: Path,
 ) -> None:
     out, said = ran
     clam = tmp_path / "h5_files" / "one.h5"
     write_foreign(clam, read_features(out / "features.h5"), "clam")
     (tmp_path / "patches" / "one.h5").unlink()
     args = ("run", small_slide, "--model", untrained_model, "--out", tmp_path / "o", "--features", clam)
-    refused = call(*args)
+    refused = command_line(*args)
     assert refused.returncode == 1
     assert "--patch-size" in refused.stderr
-    again = record(call(*args, "--patch-size", 128, "--top-k", 1, "--json"))
+    again = record(command_line(*args, "--patch-size", 128, "--top-k", 1, "--json"))
     assert again["probabilities"] == pytest.approx(said["probabilities"], rel=1e-6)
     other = next(path for path in small_cohort.parent.glob("*.tif") if path != small_slide)
     args = ("run", other, "--model", untrained_model, "--out", tmp_path / "p", "--features", out / "features.h5")
-    refused = call(*args)
+    refused = command_line(*args)
     assert refused.returncode == 1
     assert "another slide" in refused.stderr
     assert "--accept-features" in refused.stderr
-    taken = record(call(*args, "--accept-features", "--top-k", 1, "--json"))
+    taken = record(command_line(*args, "--accept-features", "--top-k", 1, "--json"))
     assert taken["probabilities"] == pytest.approx(said["probabilities"], rel=1e-6)
-    assert call(*args, "--encoder", "colour-texture").returncode == 2
+    assert command_line(*args, "--encoder", "colour-texture").returncode == 2
 
 
-def test_info_says_what_reads_a_slide_and_why(shared_data: Path, tmp_path: Path) -> None:
-    dicom = record(call("info", shared_data / "slides" / "cmu-1-dicom", "--json"))
+def test_info_says_what_reads_a_slide_and_why(command_line: Call, shared_data: Path, tmp_path: Path) -> None:
+    dicom = record(command_line("info", shared_data / "slides" / "cmu-1-dicom", "--json"))
     assert (dicom["reader"], dicom["reader_why"]) == ("OpenSlide", "files of this kind (dicom) are not read directly")
     cut = tmp_path / "cut.tif"
     tifffile.imwrite(cut, np.zeros((512, 512, 3), np.uint8), tile=(256, 256), photometric="rgb")
     cut.write_bytes(cut.read_bytes()[:500_000])
-    done = call("info", cut)
+    done = process("info", cut)  # where what libraries log would reach standard error
     assert "Note: the file is cut short: 2 of 4 pieces of its finest level are missing" in done.stdout
     assert done.stderr == ""
 
@@ -154,25 +177,29 @@ def test_a_scale_set_in_the_window_is_told_but_not_followed(small_slide: Path, p
     assert "Colours: the file has a colour profile (RGB built-in)" in text
 
 
-def test_export_and_extract_and_train(ran: tuple[Path, dict], small_slide: Path, tmp_path: Path) -> None:
+def test_export_and_extract_and_train(
+    command_line: Call, ran: tuple[Path, dict], small_slide: Path, tmp_path: Path
+) -> None:
     out, said = ran
-    files = record(call("export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e", "--json"))
+    files = record(
+        command_line("export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e", "--json")
+    )
     assert Path(files["heatmap.png"]).is_file()
-    again = call("export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e")
+    again = command_line("export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e")
     assert again.returncode == 1
     assert "--overwrite" in again.stderr
-    got = record(call("extract", small_slide, "--out", tmp_path / "f", "--json"))
+    got = record(command_line("extract", small_slide, "--out", tmp_path / "f", "--json"))
     assert got["files"][0]["patches"] == said["patches"]
-    other = call("extract", small_slide, "--out", tmp_path / "f", "--tile-px", "32")
+    other = command_line("extract", small_slide, "--out", tmp_path / "f", "--tile-px", "32")
     assert other.returncode == 1
     assert "--overwrite" in other.stderr
-    assert record(call("info", got["files"][0]["file"], "--json"))["tile_px"] == 64
+    assert record(command_line("info", got["files"][0]["file"], "--json"))["tile_px"] == 64
 
 
-def test_train_on_extracted_features(small_cohort: Path, tmp_path: Path) -> None:
+def test_train_on_extracted_features(command_line: Call, small_cohort: Path, tmp_path: Path) -> None:
     """Two slides stand for a cohort of sixteen: the command's path is what is tried here, not the model."""
     slides = sorted(small_cohort.parent.glob("*.tif"))
-    call("extract", *slides, "--out", tmp_path / "f")
+    command_line("extract", *slides, "--out", tmp_path / "f")
     rows = ["slide,label,patient"]
     for number in range(16):
         source = slides[number % 2]
@@ -180,97 +207,111 @@ def test_train_on_extracted_features(small_cohort: Path, tmp_path: Path) -> None
         rows.append(f"s{number},{'tumour' if number % 2 else 'normal'},p{number}")
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     said = record(
-        call(
+        command_line(
             *("train", tmp_path / "cohort.csv", "--features", tmp_path / "f", "--out", tmp_path / "m"),
             *("--folds", 2, "--epochs", 8, "--patience", 8, "--title", "Two slides", "--device", "cpu", "--json"),
         )
     )
     assert said["slides"] == 16
     assert said["auc_pooled"] == 1.0
-    model = record(call("info", said["model"], "--json"))
+    model = record(command_line("info", said["model"], "--json"))
     assert model["title"] == "Two slides"
     assert model["encoder"] == "colour-texture"
     assert (tmp_path / "m" / "metrics.csv").is_file()
     assert (tmp_path / "m" / "roc.png").is_file()
 
 
+def one_line_of(done: Ended, words: str, folder: Path) -> None:
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(folder.iterdir()), "a mistake leaves nothing behind"
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["info", "no-such.svs"], "no-such.svs"),
         (["info", "no-such.safetensors"], "no-such.safetensors"),
         (["info", "no-such.pth"], "no-such.pth"),
         (["info", "no-such.h5"], "no-such.h5"),
         (["info", __file__, "--slide", "s.svs"], "no feature file"),
         (["run", "no-such.svs", "--model", "m", "--out", "o"], "no-such.svs"),
         (["extract", "no-such.svs", "--out", "o"], "no-such.svs"),
-        (["train", "no-such.csv", "--features", ".", "--out", "o"], "no-such.csv"),
         (["export", "no-such.h5", "--slide", "s.svs", "--out", "o"], "no-such.h5"),
-        (["view", "no-such.svs"], "display"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_1(args: list[str], words: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, *args],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=120,
-        check=False,
-        env={k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")},
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+def test_a_mistake_is_one_line_and_status_1(
+    command_line: Call, args: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one_line_of(command_line(*args), words, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "args", [["run"], ["nonsense"], ["extract", "a.svs"], ["run", "a", "--top-k", "0"], *BAD_NUMBERS]
+    ("args", "words"),
+    [
+        (["info", "no-such.svs"], "no-such.svs"),
+        (["train", "no-such.csv", "--features", ".", "--out", "o"], "no-such.csv"),
+        (["view", "no-such.svs"], "display"),
+    ],
 )
-def test_bad_use_is_status_2(args: list[str]) -> None:
-    assert call(*args).returncode == 2
+def test_a_shell_gets_one_line_and_status_1(
+    args: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one_line_of(process(*args), words, tmp_path)
+
+
+@pytest.mark.parametrize("args", [["nonsense"], ["extract", "a.svs"], ["run", "a", "--top-k", "0"], *BAD_NUMBERS])
+def test_bad_use_is_status_2(command_line: Call, args: list[str]) -> None:
+    assert command_line(*args).returncode == 2
+
+
+def test_a_shell_gets_status_2() -> None:
+    done = process("run")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_a_model_of_another_project_is_described_and_told_from_encoders_that_it_does_not_take(
-    shared_data: Path, small_slide: Path, tmp_path: Path
+    command_line: Call, shared_data: Path, small_slide: Path, tmp_path: Path
 ) -> None:
     clam = shared_data / "weights" / "clam_sb_s0.pt"
-    card = record(call("info", clam, "--json"))
+    card = record(command_line("info", clam, "--json"))
     assert (card["kind"], card["pooling"], card["in_features"]) == ("model", "clam-sb", 1024)
-    done = call("run", small_slide, "--model", clam, "--encoder", "colour-texture", "--out", tmp_path / "o")
+    done = command_line("run", small_slide, "--model", clam, "--encoder", "colour-texture", "--out", tmp_path / "o")
     assert done.returncode == 1
     assert "takes 1024 numbers per patch; colour-texture gives 102" in done.stderr.replace("\n", " ")
     assert not (tmp_path / "o" / "features.h5").exists()  # said before the run
 
 
-def test_broken_slide_in_json_still_says_why(shared_data: Path) -> None:
-    done = call("info", shared_data / "slides" / "edge" / "broken.svs", "--json")
+def test_broken_slide_in_json_still_says_why(command_line: Call, shared_data: Path) -> None:
+    done = command_line("info", shared_data / "slides" / "edge" / "broken.svs", "--json")
     assert done.returncode == 1
     assert "broken.svs" in json.loads(done.stdout)["error"]
 
 
-def test_ctrl_c_keeps_what_was_extracted(small_cohort: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_extracted(command_line: Call, small_cohort: Path, tmp_path: Path) -> None:
     slides = sorted(small_cohort.parent.glob("*.tif"))
     out = tmp_path / "f"
-    process = subprocess.Popen(
+    child = subprocess.Popen(
         [*COMMAND, "extract", *map(str, slides), "--out", str(out)], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not (out.is_dir() and any(out.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    if process.returncode != 0:  # it may have been done already
-        assert process.returncode == 130
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    if child.returncode != 0:  # it may have been done already
+        assert child.returncode == 130
         assert "Traceback" not in stderr
         assert "goes on from there" in stderr
-    assert record(call("extract", *slides, "--out", out, "--json"))["files"][1]["patches"] > 0
+    assert record(command_line("extract", *slides, "--out", out, "--json"))["files"][1]["patches"] > 0
 
 
-def test_demo_without_a_display_writes_the_picture_and_says_where(tmp_path: Path) -> None:
-    said = record(call("demo", "--out", tmp_path / "demo", "--json"))
+def test_demo_without_a_display_writes_the_picture_and_says_where(command_line: Call, tmp_path: Path) -> None:
+    said = record(command_line("demo", "--out", tmp_path / "demo", "--json"))
     assert said["probabilities"]["tumour"] > 0.5
     assert str(tmp_path / "demo" / "heatmap.png") in said["note"]
     assert (tmp_path / "demo" / "heatmap.png").is_file()
@@ -280,4 +321,4 @@ def test_demo_without_a_display_writes_the_picture_and_says_where(tmp_path: Path
 def test_version() -> None:
     import napari_mil
 
-    assert call("--version").stdout.strip() == f"napari-mil {napari_mil.__version__}"
+    assert process("--version").stdout.strip() == f"napari-mil {napari_mil.__version__}"
