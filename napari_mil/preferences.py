@@ -1,4 +1,4 @@
-"""What a person has set in the window and wants to find again: scales of slides, and how colours are shown.
+"""What a person has set in the window and wants to find again: scales of slides, colours, the last training's choices.
 
 Kept in one small JSON file in the user's configuration folder (``NAPARI_MIL_CONFIG`` names another). One entry is set
 in the file itself: ``"tile_cache_gb"``, the memory for decoded tiles. Only the window
@@ -60,11 +60,14 @@ class Preferences:
         Whether slides are shown in the colours that their profile gives them.
     tile_cache_gb : float or None
         Most memory for decoded tiles of all slides together, in 10^9 bytes; None for what suits the machine.
+    training : mapping of str to str or int
+        What was chosen in the Train panel, by field.
     """
 
     scales: Mapping[str, OwnScale] = field(default_factory=dict)
     true_colours: bool = True
     tile_cache_gb: float | None = None
+    training: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def preferences_file() -> Path:
@@ -132,6 +135,22 @@ def keep_true_colours(true_colours: bool) -> None:
     _write(replace(read_preferences(), true_colours=true_colours))
 
 
+def keep_training(choices: Mapping[str, str | int]) -> None:
+    """Remember what was chosen in the Train panel.
+
+    Parameters
+    ----------
+    choices : mapping of str to str or int
+        By field.
+
+    Raises
+    ------
+    NapariMilError
+        If the disk refuses.
+    """
+    _write(replace(read_preferences(), training=dict(choices)))
+
+
 def _parsed(raw: Any) -> Preferences:
     """Return the preferences in parsed JSON; single entries that make no sense are left out."""
     if not isinstance(raw, dict):
@@ -146,7 +165,13 @@ def _parsed(raw: Any) -> Preferences:
             continue
         if all(math.isfinite(v) and v > 0 for v in own.mpp):
             scales[quickhash] = own
-    return Preferences(scales, raw.get("true_colours") is not False, _cache_gb(raw.get("tile_cache_gb")))
+    chosen = raw.get("training")
+    training = {
+        key: value
+        for key, value in (chosen if isinstance(chosen, dict) else {}).items()
+        if isinstance(value, str | int) and not isinstance(value, bool)
+    }
+    return Preferences(scales, raw.get("true_colours") is not False, _cache_gb(raw.get("tile_cache_gb")), training)
 
 
 def _cache_gb(raw: Any) -> float | None:
@@ -161,6 +186,7 @@ def _write(known: Preferences) -> None:
         "scales": {key: {"mpp": list(own.mpp), "day": own.day} for key, own in known.scales.items()},
         "true_colours": known.true_colours,
         "tile_cache_gb": known.tile_cache_gb,
+        "training": dict(known.training),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
