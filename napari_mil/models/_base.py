@@ -64,12 +64,19 @@ class MILModel(nn.Module, ABC):
         What a text may be.
     default_score : str
         Name of the score to show first.
+    attends : bool
+        Whether `note_attention` is called.
+    note_attention : callable or None
+        Set while training. Called in `loss` with each attention that the model pays, (N,) or (N, K), carrying
+        gradients; it sums to 1 over its patches.
     """
 
     defaults: ClassVar[dict[str, int | float | str]]
     least: ClassVar[dict[str, int]] = {}
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
     default_score: ClassVar[str]
+    attends: ClassVar[bool] = False
+    note_attention: Callable[[Tensor], object] | None = None
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__()
@@ -154,6 +161,12 @@ class MILModel(nn.Module, ABC):
                 return self(bag[rows], scores=False).logits
 
         return of_part
+
+    def noted(self, attention: Tensor) -> Tensor:
+        """Pass on an attention (N,) or (N, K), having told `note_attention` of it."""
+        if self.note_attention is not None:
+            self.note_attention(attention)
+        return attention
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return class probabilities (C,) for logits (C,): softmax, or sigmoid for a single class."""

@@ -40,6 +40,7 @@ class AdditivePooling(TokenModel):
         "dropout": 0.0,
     }
     default_score: ClassVar[str] = "contribution"
+    attends: ClassVar[bool] = True
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -67,7 +68,9 @@ class AdditivePooling(TokenModel):
         return torch.cat([h, self.m(h)], dim=1)  # (n, hidden + 1): the last column is e
 
     def _logits(self, h: Tensor) -> Tensor:
-        return self._shares(h)[1].sum(dim=1)  # (B, C)
+        a, share = self._shares(h)
+        self.noted(a.T)
+        return share.sum(dim=1)  # (B, C)
 
     def _scores(self, h: Tensor) -> tuple[Tensor, dict[str, Score]]:
         a, share = (found[0] for found in self._shares(h[None]))  # (N,), (N, C)

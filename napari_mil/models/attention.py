@@ -32,6 +32,7 @@ class AttentionPooling(LinearHeadModel):
 
     defaults: ClassVar[dict[str, int | float | str]] = {"hidden": 256, "attention_dim": 128, "dropout": 0.0}
     default_score: ClassVar[str] = "attention"
+    attends: ClassVar[bool] = True
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -44,7 +45,7 @@ class AttentionPooling(LinearHeadModel):
         return energy  # (n,)
 
     def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:
-        return torch.softmax(energy, dim=0) @ evidence
+        return self.noted(torch.softmax(energy, dim=0)) @ evidence
 
     def _scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
         a = torch.softmax(energy, dim=0)  # (N,)

@@ -42,7 +42,7 @@ class ClamMB(ClamSB):
         return self._branch_energies(h)  # (n, C)
 
     def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:
-        return (torch.softmax(energy, dim=0) * evidence).sum(dim=0)
+        return (self.noted(torch.softmax(energy, dim=0)) * evidence).sum(dim=0)
 
     def _scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
         a = torch.softmax(energy, dim=0)  # (N, C)

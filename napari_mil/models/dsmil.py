@@ -47,6 +47,7 @@ class DualStreamPooling(MILModel):
     }
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"query": ("two-layer", "linear"), "value": ("identity", "layer")}
     default_score: ClassVar[str] = "instance_logit"
+    attends: ClassVar[bool] = True
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -116,7 +117,7 @@ class DualStreamPooling(MILModel):
 
     def _pool(self, c: Tensor, q: Tensor, evidence: Tensor) -> Tensor:
         """Return the logits (C,) less the head's bias."""
-        return torch.einsum("nk,nck->c", self._attention(c, q), evidence)
+        return torch.einsum("nk,nck->c", self.noted(self._attention(c, q)), evidence)
 
     def _scores(self, c: Tensor, q: Tensor, evidence: Tensor) -> dict[str, Score]:
         # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64

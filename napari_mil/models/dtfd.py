@@ -85,6 +85,7 @@ class DoubleTierPooling(MILModel):
     least: ClassVar[dict[str, int]] = {"split_seed": 0}
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"distillation": ("afs", "maxs", "maxmins")}
     default_score: ClassVar[str] = "attention"
+    attends: ClassVar[bool] = True
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -113,7 +114,9 @@ class DoubleTierPooling(MILModel):
         """Return the mean loss of the pseudo-bags plus that of the bag; see `MILModel.loss`."""
         read = self._read(bag)
         groups = self.deal(len(bag), read.h.device)[0]
-        z = torch.stack([torch.softmax(read.e1[groups == g], dim=0) @ read.h[groups == g] for g in _present(groups)])
+        z = torch.stack(
+            [self.noted(torch.softmax(read.e1[groups == g], dim=0)) @ read.h[groups == g] for g in _present(groups)]
+        )
         first = torch.stack([criterion(y, target) for y in self.group_head(z)]).mean()
         distilled = (self._distil(read, groups) @ read.h).detach()
         second = torch.softmax(self.energy2(distilled), dim=0) @ distilled

@@ -30,6 +30,7 @@ class SoftmaxMeanPooling(LinearHeadModel):
 
     defaults: ClassVar[dict[str, int | float | str]] = {"hidden": 256, "gates": 8, "dropout": 0.0}
     default_score: ClassVar[str] = "attention"
+    attends: ClassVar[bool] = True
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -41,7 +42,7 @@ class SoftmaxMeanPooling(LinearHeadModel):
         return g  # (n, K)
 
     def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:
-        return torch.softmax(energy, dim=0).mean(dim=1) @ evidence
+        return self.noted(torch.softmax(energy, dim=0).mean(dim=1)) @ evidence
 
     def _scores(self, evidence: Tensor, energy: Tensor) -> dict[str, Score]:
         a = torch.softmax(energy, dim=0).mean(dim=1)  # (N,)
