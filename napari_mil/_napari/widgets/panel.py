@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from napari.utils.notifications import notification_manager, show_error, show_info
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout
 
 from ...describe import left_out
-from ...errors import NapariMilError
 from ...export import export_patches
 from ...maps import DISCLAIMER
 from ...progress import Progress
@@ -23,8 +21,9 @@ from ..session import attach
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
 from .canvas_note import NO_SCALE, CanvasNote
+from .dock_panel import DockPanel, notify
 from .heatmap_tab import HeatmapTab
-from .legend import CanvasLegend, main_window_of
+from .legend import CanvasLegend
 from .run_request import RunRequest, progress_line
 from .run_tab import RunTab
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from ..reader import LayerData
 
 
-class MILPanel(QWidget):
+class MILPanel(DockPanel):
     """Run a model on the open slide and look at where it looked.
 
     Parameters
@@ -68,7 +67,6 @@ class MILPanel(QWidget):
         self.heatmap_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.shown_changed.connect(self._show_legend)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
-        self._window: QMainWindow | None = None
         self.legend: CanvasLegend | None = None
         self.no_scale: CanvasNote | None = None
         self.run_tab.scale_missing.connect(self._show_no_scale)
@@ -156,34 +154,12 @@ class MILPanel(QWidget):
             self._viewer.layers.events.removed.disconnect(self._layer_removed)
             self._viewer = None
 
-    def showEvent(self, event: QEvent) -> None:
-        """Watch the window that the panel came to sit in, whose closing ends a run."""
-        super().showEvent(event)
-        window = main_window_of(self)
-        if self._window is None and window is not None:
-            self._window = window
-            window.installEventFilter(self)
-            self.legend = CanvasLegend(window.centralWidget())
-            self._show_legend(self.heatmap_tab.overlay)
-            self.no_scale = CanvasNote(window.centralWidget(), NO_SCALE)
-            self.run_tab.refresh_slides()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """End a run when the window has closed; asked a moment later, since napari may ask and stay open."""
-        if watched is self._window and event.type() == QEvent.Type.Close:
-            QTimer.singleShot(0, self._release_if_closed)
-        return False
-
-    def event(self, event: QEvent) -> bool:
-        """End a run when the panel is closed: napari takes it out of its dock, and tells it no more than that."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
-            self.release()
-        return bool(super().event(event))
-
-    def closeEvent(self, event: QEvent) -> None:
-        """End a run when the panel itself is closed for good."""
-        self.release()
-        super().closeEvent(event)
+    def placed(self, window: QMainWindow) -> None:
+        """Lay the legend over the canvas."""
+        self.legend = CanvasLegend(window.centralWidget())
+        self._show_legend(self.heatmap_tab.overlay)
+        self.no_scale = CanvasNote(window.centralWidget(), NO_SCALE)
+        self.run_tab.refresh_slides()
 
     def _run_done(self, done: tuple[RunResult, LayerData]) -> None:
         result, outline = done
@@ -218,7 +194,7 @@ class MILPanel(QWidget):
 
     def _export_failed(self, error: Exception) -> None:
         self._ended()
-        self.heatmap_tab.say(_notify(error))
+        self.heatmap_tab.say(notify(error))
 
     def _export_cancelled(self) -> None:
         self._ended()
@@ -226,7 +202,7 @@ class MILPanel(QWidget):
 
     def _run_failed(self, error: Exception) -> None:
         self._ended()
-        self.run_tab.show_stopped(_notify(error), error=True)
+        self.run_tab.show_stopped(notify(error), error=True)
 
     def _run_cancelled(self) -> None:
         self._ended()
@@ -249,19 +225,6 @@ class MILPanel(QWidget):
     def _show_no_scale(self, missing: bool) -> None:
         if self.no_scale is not None:
             self.no_scale.setVisible(missing)
-
-    def _release_if_closed(self) -> None:
-        if self._window is not None and not self._window.isVisible():
-            self.release()
-
-
-def _notify(error: Exception) -> str:
-    """Show an error as a notification and return the line for the panel."""
-    if isinstance(error, NapariMilError):
-        show_error(str(error))
-        return str(error)
-    notification_manager.receive_error(type(error), error, error.__traceback__)
-    return "Something unforeseen happened; see the notification."
 
 
 def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:

@@ -1,0 +1,57 @@
+"""What hardly anyone need touch of a training, folded away: folds, epochs, seed and device."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSpinBox, QToolButton, QVBoxLayout, QWidget
+
+from .choice_box import Choice, ChoiceBox
+
+
+class TrainMore(QWidget):
+    """Further choices of a training.
+
+    Parameters
+    ----------
+    parent : QWidget or None
+        Qt parent.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.shown = QToolButton(self)
+        self.shown.setText("&More")
+        self.shown.setCheckable(True)
+        self.shown.setToolTip("Folds, epochs, seed and device")
+        self.folds, self.epochs, self.seed = (QSpinBox(self) for _ in range(3))
+        self.folds.setRange(2, 50)
+        self.folds.setValue(5)
+        self.folds.setToolTip(
+            "So many times another part of the patients is put aside, and a model tested on it that has not seen them."
+        )
+        self.epochs.setRange(1, 10_000)
+        self.epochs.setToolTip("At most so many passes over the slides; most recipes stop earlier by themselves.")
+        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setToolTip("The same number gives the same division and, on a CPU, the same model.")
+        self.device = ChoiceBox("Device", self)
+        self.device.set_choices([Choice("Automatic", "auto", "Looking for a GPU…"), Choice("CPU", "cpu")])
+        folded = QWidget(self)
+        rows = QFormLayout(folded)
+        rows.setContentsMargins(0, 0, 0, 0)
+        for first, field, second, other in (
+            ("F&olds", self.folds, "&Epochs", self.epochs),
+            ("&Seed", self.seed, "&Device", self.device),
+        ):
+            label = QLabel(second, folded)
+            label.setBuddy(other)
+            row = QHBoxLayout()
+            row.addWidget(field, 1)
+            row.addWidget(label)
+            row.addWidget(other, 1)
+            rows.addRow(first, row)
+            rows.labelForField(row).setBuddy(field)
+        folded.setVisible(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.shown)
+        layout.addWidget(folded)
+        self.shown.toggled.connect(folded.setVisible)
