@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NapariMilError
+from .errors import ModelError, NapariMilError
 
 if TYPE_CHECKING:
     from .features import Features, Format
@@ -25,7 +25,8 @@ def describe(
     Parameters
     ----------
     path : Path
-        A slide, a model (.safetensors; .pt, .pth of other projects), a feature file of any known tool, or a map (.h5).
+        A slide, a model (.safetensors; .pt, .pth of other projects; ``hf:owner/name`` on the hub), a feature file of
+        any known tool, or a map (.h5).
     slide, patch_size, slide_mpp
         For a feature file, as in `describe_features`.
 
@@ -41,7 +42,10 @@ def describe(
     """
     from .describe_features import describe_features
     from .features import recognise
+    from .models import MODEL_ENDINGS, is_on_hub
 
+    if is_on_hub(path):
+        return _model(path.as_posix())
     suffix = path.suffix.lower()
     if recognise(path) is not None or (suffix in (".h5", ".hdf5") and not _is_map(path)):
         return describe_features(path, slide=slide, patch_size=patch_size, slide_mpp=slide_mpp)
@@ -49,8 +53,8 @@ def describe(
         raise NapariMilError(
             f"{path} is no feature file, which slide, patch size and scale are asked for. Give one, or leave them out."
         )
-    if suffix in (".safetensors", ".pt", ".pth"):
-        return _model(path)
+    if suffix in MODEL_ENDINGS:
+        return _model(str(path))
     return _map(path) if suffix in (".h5", ".hdf5") else _slide(path)
 
 
@@ -220,18 +224,20 @@ def _slide(path: Path) -> Described:
     return record, "\n".join(lines)
 
 
-def _model(path: Path) -> Described:
-    from .models import read_card
+def _model(name: str) -> Described:
+    from .models import card_details, card_summary, is_on_hub, read_entry
 
-    card = read_card(path)
-    record = {"kind": "model", "path": str(path), **asdict(card)}
+    entry = read_entry(name)
+    card = entry.card
+    if card is None:
+        raise ModelError(entry.reason)
+    fetched = is_on_hub(name)
+    record = {"kind": "model", "path": name, "file": str(entry.path), **asdict(card)}
     lines = [
-        f"{card.title or path.stem}: {card.pooling} model",
-        card.task or "It does not say what it predicts.",
-        f"Classes: {', '.join(card.class_names)}",
-        f"Takes {card.in_features} numbers per patch"
-        + (f" from {card.encoder}, {card.tile_px} px at {card.mpp:g} µm per pixel" if card.encoder else ""),
-        *(f"{key.replace('_', ' ')}: {value}" for key, value in card.training.items()),
+        f"{card.title or entry.path.stem}: {card.pooling} model",
+        *card_summary(card),
+        *card_details(card),
+        *([f"File: {entry.path}"] if fetched else []),
     ]
     return record, "\n".join(lines)
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ._base import Score as Score
     from ._card import ModelCard as ModelCard
     from ._card import ScoreKind as ScoreKind
+    from ._card_words import card_details as card_details
+    from ._card_words import card_summary as card_summary
     from ._checkpoint import ModelEntry as ModelEntry
     from ._checkpoint import foreign_files as foreign_files
     from ._checkpoint import list_models as list_models
@@ -38,6 +40,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_base": ["BagOutput", "MILModel", "Score"],
         "_card": ["ModelCard", "ScoreKind"],
+        "_card_words": ["card_details", "card_summary"],
         "_checkpoint": [
             "ModelEntry",
             "foreign_files",

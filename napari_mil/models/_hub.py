@@ -96,12 +96,13 @@ def fetch_model(name: str) -> Path:
     wanted = parse_hub_name(name)
     try:
         import huggingface_hub as hub
+        from huggingface_hub import errors
     except ImportError as error:
         raise ModelError(
             "Models of the Hugging Face hub need the package huggingface_hub. Install it: "
             "pip install 'napari-mil[encoders]'."
         ) from error
-    failures: tuple[type[BaseException], ...] = (OSError, ValueError, hub.errors.EntryNotFoundError, *_http_errors())
+    failures: tuple[type[BaseException], ...] = (OSError, ValueError, errors.EntryNotFoundError, *_http_errors())
     try:
         cached = hub.try_to_load_from_cache(wanted.repo, wanted.file or _USUAL, revision=wanted.revision)
         if isinstance(cached, str):
@@ -123,11 +124,12 @@ def _http_errors() -> tuple[type[Exception], ...]:
 def _listed(wanted: HubName) -> list[str]:
     """Return the files of a repository; without a network those that the cache holds of it."""
     import huggingface_hub as hub
+    from huggingface_hub import errors
 
     no_answer: tuple[type[BaseException], ...] = (OSError, *_http_errors())
     try:
         return hub.list_repo_files(wanted.repo, revision=wanted.revision)
-    except hub.errors.HfHubHTTPError:
+    except errors.HfHubHTTPError:
         raise  # the hub has answered
     except no_answer:
         folder = Path(hub.snapshot_download(wanted.repo, revision=wanted.revision, local_files_only=True))
