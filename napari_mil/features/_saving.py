@@ -104,7 +104,7 @@ def _checked(encoder: Encoder, module: Any, path: Path, name: str, title: str) -
     """Write the note, load what was written, and compare features; complete the note."""
     info = encoder.info
     mean, std = encoder.colours
-    note = {"name": name, "title": title, "licence": encoder.licence, "version": info.version}
+    note: dict[str, Any] = {"name": name, "title": title, "licence": encoder.licence, "version": info.version}
     note |= {"tile_px": info.tile_px, "mpp": info.mpp, "mean": mean, "std": std}
     write_note(path, note, digest="")
     loaded = load_file(path, tile_px=None, mpp=None)
@@ -133,7 +133,7 @@ def _as_torchscript(encoder: Encoder, module: Any, path: Path) -> Path:
     target = path.with_name(path.name + ".pt")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.save` is deprecated")
-        torch.jit.save(module, target)  # type: ignore[no-untyped-call]
+        torch.jit.save(module, target)
     return target
 
 

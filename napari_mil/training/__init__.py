@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ._bags import load_bags as load_bags
     from ._cohort import Cohort as Cohort
     from ._cohort import read_cohort as read_cohort
+    from ._deep import DeepMIL as DeepMIL
+    from ._deep_fit import FineTuning as FineTuning
+    from ._deep_report import FineTuned as FineTuned
+    from ._deep_train import iter_fine_tune as iter_fine_tune
     from ._fit import fit as fit
     from ._fit import predict as predict
     from ._folds import Fold as Fold
@@ -31,6 +35,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_bags": ["Bags", "feature_files", "load_bags"],
         "_cohort": ["Cohort", "read_cohort"],
+        "_deep": ["DeepMIL"],
+        "_deep_fit": ["FineTuning"],
+        "_deep_report": ["FineTuned"],
+        "_deep_train": ["iter_fine_tune"],
         "_fit": ["fit", "predict"],
         "_folds": ["Fold", "make_folds"],
         "_metrics": ["bag_auc"],

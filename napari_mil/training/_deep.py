@@ -22,13 +22,12 @@ class DeepMIL(nn.Module):
     with the encoder f, the pooling g, and m, s the mean and deviation of the features before training
     (`standardise`); `split` folds them into g's first layer, so that each part can be used on its own.
 
-    For small cohorts whose tissue or stain is far from what the encoder was trained on; where a pathology encoder
-    already fits, features that are extracted once and a pooling trained on them cost a hundredth and are the first thing
-    to try. A step costs three passes of the encoder over its patches (forward, forward again, backward) instead of one
-    over a whole cohort; memory is that of the weights, their gradients, AdamW's two moments and the activations of
-    `chunk` patches, whatever the bag: activations of each chunk are dropped and computed again on the way back (Chen,
-    Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174, 2016), which changes no
-    gradient.
+    For small cohorts whose tissue or stain is far from what the encoder was trained on. Where a pathology encoder
+    already fits, features extracted once and a pooling trained on them cost a hundredth, and come first. A step
+    costs three passes of the encoder over its patches (forward, forward again, backward) instead of one over a whole
+    cohort; memory is that of the weights, their gradients, AdamW's two moments and the activations of `chunk` patches,
+    whatever the bag: activations of each chunk are dropped and computed again on the way back (Chen, Xu, Zhang and
+    Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174, 2016), which changes no gradient.
 
     The encoder stays in evaluation mode: statistics of batch norms are frozen, and a patch's feature depends on that
     patch alone, as it will when the trained encoder is used.
@@ -101,7 +100,7 @@ class DeepMIL(nn.Module):
         """Return the encoder's features (N, D) float32, encoded a chunk at a time."""
         if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
             raise ValueError(f"images must be (N >= 1, 3, H, W), not {tuple(images.shape)}")
-        chunks = images.split(self.chunk)
+        chunks = torch.split(images, self.chunk)
         if not (self.checkpointing and torch.is_grad_enabled()):
             return torch.cat([self._encode(part) for part in chunks])
         prepare_optimizers()  # what a checkpoint loads at its first use is what an optimizer loads
@@ -130,19 +129,29 @@ class DeepMIL(nn.Module):
         settle(self.encoder)
         return self
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.feature_mean.device
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the loss must be scaled up for small gradients to survive: float16, on GPUs without bfloat16."""
+        return self._precision[self.device.type] == torch.float16
+
     def parameter_groups(self, encoder_lr: float, lr: float) -> Iterator[dict[str, object]]:
         """Yield what an optimizer takes: the encoder's weights and the pooling's, each with its learning rate."""
         for module, rate in ((self.encoder, encoder_lr), (self.pooling, lr)):
             yield {"params": [p for p in module.parameters() if p.requires_grad], "lr": rate}
 
     def _encode(self, images: Tensor) -> Tensor:
-        device = self.feature_mean.device
-        colours = images.to(device, torch.float32)
+        colours = images.to(self.device, torch.float32)
         if not images.is_floating_point():
             colours = colours / 255
         colours = (colours - self.colour_mean) / self.colour_std
-        half = self._precision[device.type]
-        with torch.autocast("cuda", half, enabled=half != torch.float32):
+        half = self._precision[self.device.type]
+        mixed = half != torch.float32
+        with torch.autocast("cuda", half if mixed else None, enabled=mixed):
             features: Tensor = self.encoder(colours)
         return features.float()
 

@@ -1,0 +1,121 @@
+"""The command that trains an encoder together with a pooling."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..console import Console
+from ..models import MODEL_NAMES
+from ._options import Device, DeviceOption, Json, Mpp, SlideMpp, TilePx, app, finite, pooling_name, run_command
+
+if TYPE_CHECKING:
+    from ..training import FineTuned
+
+
+@app.command(name="fine-tune")
+def fine_tune(
+    cohort: Annotated[Path, typer.Argument(help="Table with columns slide, label and optionally patient, split.")],
+    slides: Annotated[Path, typer.Option(help="Folder of the slides.")],
+    encoder: Annotated[
+        str,
+        typer.Option(help="Encoder to begin with: timm:<model>, a timm folder, a TorchScript file (see 'encoders')."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder, the model, metrics and ROC picture.")],
+    pooling: Annotated[
+        str,
+        typer.Option(callback=pooling_name, help=f"How patches become one prediction: {', '.join(MODEL_NAMES)}."),
+    ] = "gated-attention",
+    tile_px: TilePx = None,
+    encoder_mpp: Mpp = None,
+    slide_mpp: SlideMpp = None,
+    patches: Annotated[int, typer.Option(min=1, help="Patches of a slide that one step sees, drawn anew.")] = 64,
+    patches_per_slide: Annotated[int, typer.Option(min=1, help="Patches of a slide that are looked at in all.")] = 512,
+    chunk: Annotated[int, typer.Option(min=1, help="Patches encoded at once; fewer take less memory.")] = 32,
+    folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training slides.")] = 20,
+    patience: Annotated[int, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = 5,
+    bags_per_step: Annotated[int, typer.Option(min=1, help="Slides whose gradients are averaged in a step.")] = 4,
+    encoder_lr: Annotated[
+        float, typer.Option(min=1e-8, callback=finite, help="Highest learning rate of the encoder.")
+    ] = 3e-5,
+    lr: Annotated[float, typer.Option(min=1e-8, callback=finite, help="Highest learning rate of the pooling.")] = 3e-4,
+    weight_decay: Annotated[float, typer.Option(min=0.0, callback=finite, help="Weight decay of both.")] = 1e-4,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights, patches and order.")] = 0,
+    name: Annotated[str, typer.Option(help="Name of the new encoder; by default the old one's with -tuned.")] = "",
+    title: Annotated[str, typer.Option(help="Name on the model's card.")] = "",
+    task: Annotated[str, typer.Option(help="What it predicts, in a sentence, on the model's card.")] = "",
+    device: DeviceOption = Device.auto,
+    json_output: Json = False,
+) -> None:
+    """Train an encoder and a pooling end to end on a small cohort, with patient-disjoint folds."""
+    from ..features import load_encoder
+    from ..training import FineTuning, iter_fine_tune, read_cohort
+
+    def work() -> None:
+        console = Console(json_output)
+        recipe = FineTuning(
+            epochs=epochs,
+            encoder_lr=encoder_lr,
+            lr=lr,
+            weight_decay=weight_decay,
+            patience=patience,
+            bags_per_step=bags_per_step,
+            patches=patches,
+            chunk=chunk,
+            seed=seed,
+        )
+        steps = iter_fine_tune(
+            read_cohort(cohort),
+            slides,
+            load_encoder(encoder, tile_px=tile_px, mpp=encoder_mpp),
+            pooling,
+            out,
+            recipe=recipe,
+            folds=folds,
+            patches_per_slide=patches_per_slide,
+            slide_mpp=slide_mpp,
+            device=device.value,
+            name=name,
+            title=title,
+            task=task,
+        )
+        console.result(*_described(console.drive(steps)))
+
+    run_command(work, json_output)
+
+
+def _described(result: FineTuned) -> tuple[dict[str, Any], str]:
+    """Say what fine-tuning came to, and how to use what it left."""
+
+    def known(x: float) -> float | None:
+        return x if x == x else None
+
+    record = {
+        "out": str(result.out),
+        "model": str(result.model_path),
+        "encoder": str(result.encoder_path),
+        "encoder_info": asdict(result.encoder),
+        "pooling": result.pooling,
+        "class_names": list(result.class_names),
+        "slides": result.n_slides,
+        "patients": result.n_patients,
+        "folds": len(result.folds),
+        "auc_mean": known(result.auc_mean),
+        "auc_sd": known(result.auc_sd),
+        "epochs": result.epochs,
+    }
+    spread = f" ± {result.auc_sd:.3f}" if known(result.auc_sd) is not None else ""
+    auc = f"{result.auc_mean:.3f}{spread}" if known(result.auc_mean) is not None else "unknown: the folds lack a class"
+    text = (
+        f"{result.encoder.name} and {result.pooling} on {result.n_slides} slides of {result.n_patients} patients, "
+        f"{len(result.folds)} folds\n"
+        f"AUC on held-out patients: {auc}\n"
+        f"Encoder and model, fitted again on all slides for {result.epochs} epochs. Use them with\n"
+        f"  napari-mil run SLIDE --model {result.model_path} --encoder {result.encoder_path} --out DIR\n"
+        "or copy both, with the encoder's .json, into the models folder."
+    )
+    return record, text
