@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import ModelError
+
+T = TypeVar("T")
 
 BLOCK_ROWS = 8192  # 8 MB of hidden activations at 256 float32: flat memory in N, and few enough joins of the threads
 
@@ -26,7 +30,19 @@ def check_bag(bag: Tensor, in_features: int) -> None:
 
 def read_rows(bag: Tensor, like: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
     """Return read(rows) of all blocks of rows, joined; the rows are moved to the device and dtype of a weight."""
-    return torch.cat([read(rows.to(like.device, like.dtype)) for rows in torch.split(bag, BLOCK_ROWS)])
+    return torch.cat(read_blocks(bag, like, read))
+
+
+def read_blocks(bag: Tensor, like: Tensor, read: Callable[[Tensor], T]) -> list[T]:
+    """Return read(rows) of each block of rows; the rows are moved to the device and dtype of a weight.
+
+    Where the gradient of the bag itself is wanted, as of no training, what a block computes on the way is computed
+    again for it instead of kept.
+    """
+    blocks = torch.split(bag, BLOCK_ROWS)
+    if bag.is_leaf and bag.requires_grad and torch.is_grad_enabled() and len(blocks) > 1:
+        return [checkpoint(read, rows.to(like.device, like.dtype), use_reentrant=False) for rows in blocks]
+    return [read(rows.to(like.device, like.dtype)) for rows in blocks]
 
 
 def check_finite(*values: Tensor) -> None:

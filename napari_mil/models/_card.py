@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 ScoreKind: TypeAlias = Literal[
-    "attention", "relevance", "instance_logit", "probability", "contribution", "leave_one_out"
+    "attention",
+    "relevance",
+    "instance_logit",
+    "probability",
+    "contribution",
+    "leave_one_out",
+    "gradient_x_input",
+    "integrated_gradients",
+    "spread",
 ]
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from . import _bag
-from ._bag import absorb, check_bag, check_finite
+from ._bag import absorb, check_bag, check_finite, read_blocks
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
 
@@ -58,8 +57,7 @@ class LinearHeadModel(MILModel):
 
     def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """Return the evidence (N, C) and energies (N, ...) of a bag, reading it in blocks of rows."""
-        weight = self.projection.weight
-        blocks = [self._read_block(rows.to(weight.device, weight.dtype)) for rows in torch.split(bag, _bag.BLOCK_ROWS)]
+        blocks = read_blocks(bag, self.projection.weight, self._read_block)
         return torch.cat([evidence for evidence, _ in blocks]), torch.cat([energy for _, energy in blocks])
 
     def _read_block(self, rows: Tensor) -> tuple[Tensor, Tensor]:
