@@ -68,5 +68,9 @@ class AnnotationError(NapariMilError):
     """An annotation file cannot be read, or belongs to another slide."""
 
 
+class EvaluationError(NapariMilError):
+    """Finished training runs or saved models cannot be read, compared or judged."""
+
+
 class ExportError(NapariMilError):
     """Results cannot be written where they were asked for."""

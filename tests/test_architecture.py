@@ -20,10 +20,11 @@ FLOORS = [
     {"training"},
     {"maps"},
     {"annotations"},
+    {"evaluation"},
     {"export"},
     {"results"},
     {"pipeline"},
-    {"cohort", "describe", "describe_features", "encoder_list", "console"},
+    {"cohort", "describe", "describe_features", "describe_evaluation", "encoder_list", "console"},
     {"_napari"},
     {"cli", "demo"},
 ]
@@ -84,6 +85,7 @@ def loaded_by(statement: str) -> set[str]:
         "import napari_mil",
         "import napari_mil.slides, napari_mil.tiling, napari_mil.features, napari_mil.models, napari_mil.maps",
         "import napari_mil.training, napari_mil.annotations, napari_mil.export, napari_mil._napari",
+        "import napari_mil.evaluation",
         "import napari_mil.cli",
     ],
 )

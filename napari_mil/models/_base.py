@@ -158,7 +158,8 @@ class MILModel(nn.Module, ABC):
 
         def of_part(rows: Tensor) -> Tensor:
             with torch.no_grad():
-                return self(bag[rows], scores=False).logits
+                output: BagOutput = self(bag[rows], scores=False)
+            return output.logits
 
         return of_part
 

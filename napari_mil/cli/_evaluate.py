@@ -1,0 +1,118 @@
+"""The command that judges finished runs and saved models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..console import Console
+from ._options import Device, DeviceOption, Json, app, finite, run_command
+
+if TYPE_CHECKING:
+    from ..evaluation import Candidate, Faithfulness
+    from ..training import Bags
+
+
+@app.command()
+def evaluate(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN_DIR|MODEL...", help="Folders of 'train', or model files with --cohort.")
+    ],
+    cohort: Annotated[Path | None, typer.Option(help="Held-out table of slides to judge saved models on.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of feature files: for --cohort, --faithfulness, time per slide.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables (CSV, Markdown, LaTeX) and pictures.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            callback=finite,
+            help="Least probability to call a slide positive; by default the one chosen on validation slides.",
+        ),
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Resamplings of patients for the intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of resampling and random orders.")] = 0,
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Flip patches in the order of each score (needs --features).")
+    ] = False,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="With --faithfulness: a score to judge, repeatable; by default all that a model gives."),
+    ] = None,
+    random_orders: Annotated[
+        int | None, typer.Option(min=2, help="With --faithfulness: random orders per slide (5).")
+    ] = None,
+    most_slides: Annotated[
+        int | None, typer.Option(min=1, help="With --faithfulness: flip so many drawn slides; by default all.")
+    ] = None,
+    device: DeviceOption = Device.auto,
+    json_output: Json = False,
+) -> None:
+    """Compare finished training runs, or judge saved models on a held-out cohort."""
+    _check_use(paths, cohort, features, faithfulness, (score, random_orders, most_slides))
+    from ..describe_evaluation import describe_evaluation
+    from ..evaluation import iter_evaluate, iter_faithfulness, write_evaluation, write_faithfulness
+    from ..features import choose_device
+
+    def work() -> None:
+        console = Console(json_output)
+        where = choose_device(device.value).device if features is not None else "cpu"
+        candidates, bags = _candidates(console, paths, cohort, features, threshold, where)
+        judged = console.drive(iter_evaluate(candidates, bags=bags, replicates=bootstrap, seed=seed, device=where))
+        files = write_evaluation(out, judged) if out is not None else []
+        found: list[Faithfulness] = []
+        if faithfulness and bags is not None:
+            found, slides = console.drive(
+                iter_faithfulness(
+                    candidates,
+                    bags,
+                    scores=score,
+                    random_orders=random_orders or 5,
+                    most_slides=most_slides,
+                    replicates=bootstrap,
+                    seed=seed,
+                    device=where,
+                )
+            )
+            files += write_faithfulness(out, found, slides) if out is not None else []
+        console.result(*describe_evaluation(judged, found, files))
+
+    run_command(work, json_output)
+
+
+def _check_use(
+    paths: list[Path], cohort: Path | None, features: Path | None, faithfulness: bool, of_flipping: tuple[object, ...]
+) -> None:
+    """Refuse what does not go together, before anything is read."""
+    folders = [path for path in paths if path.is_dir()]
+    if cohort is not None and folders:
+        raise typer.BadParameter(f"{folders[0]} is a folder; --cohort goes with model files (.safetensors)")
+    if cohort is None and any(path.is_file() for path in paths):
+        raise typer.BadParameter("a model file needs --cohort, slides to judge it on; else give folders of 'train'")
+    if features is None and (cohort is not None or faithfulness):
+        raise typer.BadParameter(f"{'--cohort' if cohort is not None else '--faithfulness'} needs --features")
+    if not faithfulness and any(of_flipping):
+        raise typer.BadParameter("--score, --random-orders and --most-slides go with --faithfulness")
+
+
+def _candidates(
+    console: Console,
+    paths: list[Path],
+    cohort: Path | None,
+    features: Path | None,
+    threshold: float | None,
+    device: str,
+) -> tuple[list[Candidate], Bags | None]:
+    from ..evaluation import cohort_of, iter_held_out, read_runs
+    from ..training import load_bags, read_cohort
+
+    if cohort is not None and features is not None:
+        table = read_cohort(cohort)
+        bags = load_bags(table, features)
+        return console.drive(iter_held_out(paths, table, bags, threshold=threshold, device=device)), bags
+    runs = read_runs(paths, threshold=threshold)
+    return runs, load_bags(cohort_of(runs), features) if features is not None else None

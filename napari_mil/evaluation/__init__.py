@@ -1,0 +1,65 @@
+"""Judgement: finished runs and saved models on slides they had not seen, and whether their scores are faithful."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader as _lazy
+
+if TYPE_CHECKING:
+    from ._bootstrap import resample as resample
+    from ._calibration import Calibration as Calibration
+    from ._calibration import calibrate as calibrate
+    from ._compare import Comparison as Comparison
+    from ._delong import DelongTest as DelongTest
+    from ._delong import delong as delong
+    from ._delong import delong_test as delong_test
+    from ._evaluate import Evaluation as Evaluation
+    from ._evaluate import Judged as Judged
+    from ._evaluate import iter_evaluate as iter_evaluate
+    from ._faithfulness import Faithfulness as Faithfulness
+    from ._faithfulness import SlideFlips as SlideFlips
+    from ._faithfulness import iter_faithfulness as iter_faithfulness
+    from ._flipping import Flips as Flips
+    from ._flipping import aupc as aupc
+    from ._flipping import iter_flips as iter_flips
+    from ._flipping import relevance_order as relevance_order
+    from ._held_out import iter_held_out as iter_held_out
+    from ._measures import Estimate as Estimate
+    from ._measures import Measures as Measures
+    from ._measures import measure as measure
+    from ._predictions import Candidate as Candidate
+    from ._predictions import Predictions as Predictions
+    from ._predictions import cohort_of as cohort_of
+    from ._runs import read_run as read_run
+    from ._runs import read_runs as read_runs
+    from ._tables import latex as latex
+    from ._tables import markdown as markdown
+    from ._tables import printed as printed
+    from ._tables import printed_comparisons as printed_comparisons
+    from ._tables import printed_faithfulness as printed_faithfulness
+    from ._threshold import youden_threshold as youden_threshold
+    from ._write import evaluation_record as evaluation_record
+    from ._write import plain_values as plain_values
+    from ._write import write_evaluation as write_evaluation
+    from ._write import write_faithfulness as write_faithfulness
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "_bootstrap": ["resample"],
+        "_calibration": ["Calibration", "calibrate"],
+        "_compare": ["Comparison"],
+        "_delong": ["DelongTest", "delong", "delong_test"],
+        "_evaluate": ["Evaluation", "Judged", "iter_evaluate"],
+        "_faithfulness": ["Faithfulness", "SlideFlips", "iter_faithfulness"],
+        "_flipping": ["Flips", "aupc", "iter_flips", "relevance_order"],
+        "_held_out": ["iter_held_out"],
+        "_measures": ["Estimate", "Measures", "measure"],
+        "_predictions": ["Candidate", "Predictions", "cohort_of"],
+        "_runs": ["read_run", "read_runs"],
+        "_tables": ["latex", "markdown", "printed", "printed_comparisons", "printed_faithfulness"],
+        "_threshold": ["youden_threshold"],
+        "_write": ["evaluation_record", "plain_values", "write_evaluation", "write_faithfulness"],
+    },
+)
