@@ -8,11 +8,17 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._colours import colours as colours
+    from ._finder import PatchFinder as PatchFinder
+    from ._infer import FURTHER_SCORES as FURTHER_SCORES
     from ._infer import attention_map as attention_map
+    from ._infer import ensemble_map as ensemble_map
+    from ._infer import iter_attention_map as iter_attention_map
+    from ._infer import iter_ensemble_map as iter_ensemble_map
     from ._legend import DISCLAIMER as DISCLAIMER
     from ._legend import format_area as format_area
     from ._legend import format_probability as format_probability
     from ._legend import legend_text as legend_text
+    from ._legend import patch_words as patch_words
     from ._legend import patches_sentence as patches_sentence
     from ._legend import view_legend as view_legend
     from ._map import AttentionMap as AttentionMap
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
     from ._map import MapView as MapView
     from ._map import Prediction as Prediction
     from ._map import Provenance as Provenance
+    from ._map import Spread as Spread
+    from ._members import check_members as check_members
+    from ._outline import outline as outline
     from ._raster import Painter as Painter
     from ._raster import Raster as Raster
     from ._raster import paint as paint
@@ -29,11 +38,17 @@ if TYPE_CHECKING:
     from ._scales import SCALES as SCALES
     from ._scales import SCALES_FOR_KIND as SCALES_FOR_KIND
     from ._scales import Scale as Scale
+    from ._scales import score_label as score_label
+    from ._scales import score_title as score_title
     from ._shown import class_evidence as class_evidence
     from ._shown import class_log_odds as class_log_odds
     from ._shown import shown as shown
+    from ._smooth import enlarged as enlarged
+    from ._smooth import smoothed as smoothed
+    from ._smooth import smoothing_factor as smoothing_factor
     from ._store import read_map as read_map
     from ._store import write_map as write_map
+    from ._threshold import CutBy as CutBy
     from ._threshold import Cuts as Cuts
     from ._threshold import ThresholdSummary as ThresholdSummary
     from ._threshold import above as above
@@ -45,20 +60,42 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "_colours": ["colours"],
-        "_infer": ["attention_map"],
+        "_finder": ["PatchFinder"],
+        "_infer": ["FURTHER_SCORES", "attention_map", "ensemble_map", "iter_attention_map", "iter_ensemble_map"],
         "_legend": [
             "DISCLAIMER",
             "format_area",
             "format_probability",
             "legend_text",
+            "patch_words",
             "patches_sentence",
             "view_legend",
         ],
-        "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance"],
+        "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance", "Spread"],
+        "_members": ["check_members"],
+        "_outline": ["outline"],
         "_raster": ["Painter", "Raster", "paint"],
-        "_scales": ["COLOURMAPS", "KIND_LABELS", "KIND_TITLES", "SCALES", "SCALES_FOR_KIND", "Scale"],
+        "_scales": [
+            "COLOURMAPS",
+            "KIND_LABELS",
+            "KIND_TITLES",
+            "SCALES",
+            "SCALES_FOR_KIND",
+            "Scale",
+            "score_label",
+            "score_title",
+        ],
         "_shown": ["class_evidence", "class_log_odds", "shown"],
+        "_smooth": ["enlarged", "smoothed", "smoothing_factor"],
         "_store": ["read_map", "write_map"],
-        "_threshold": ["Cuts", "ThresholdSummary", "above", "effective_patches", "normalised_entropy", "summarise"],
+        "_threshold": [
+            "CutBy",
+            "Cuts",
+            "ThresholdSummary",
+            "above",
+            "effective_patches",
+            "normalised_entropy",
+            "summarise",
+        ],
     },
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..errors import MapError
 from ._legend import format_probability
-from ._scales import KIND_TITLES, Scale, honest_scale
+from ._scales import Scale, honest_scale, score_title
 from ._shown import one_class, shown
 
 if TYPE_CHECKING:
@@ -35,15 +35,53 @@ class MapScore:
         As the model gave it, in the grid's order; with a first axis where it has one row per class or branch.
     kind : str
         What it means; decides which display scales are honest.
+    of : str or None
+        Of a spread: the kind of the score that spreads.
     """
 
     raw: NDArray[np.float32]
     kind: ScoreKind
+    of: ScoreKind | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "spread") != (self.of is not None):
+            raise ValueError(f"a spread is of a score, and nothing else is: {self.kind} of {self.of}")
 
     @property
     def per_class(self) -> bool:
         """True where the score differs by class."""
         return self.raw.ndim == 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """How far the members disagree about the whole slide, of which a prediction is the mean.
+
+    Parameters
+    ----------
+    method : str
+        "ensemble" (several models) or "mc-dropout" (one model, several passes with dropout on).
+    members : int
+        How many models or passes.
+    logits, probabilities : (C,) float32
+        Standard deviation over the members (dividing by their number).
+    models : tuple of ModelCard
+        The models of an ensemble; empty for passes.
+    seed : int or None
+        What the passes were drawn from.
+    """
+
+    method: Literal["ensemble", "mc-dropout"]
+    members: int
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    models: tuple[ModelCard, ...] = ()
+    seed: int | None = None
+
+    @property
+    def source(self) -> str:
+        """Over what it was taken, in words."""
+        return f"{self.members} models" if self.method == "ensemble" else f"{self.members} passes with dropout"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,17 +93,23 @@ class Prediction:
     class_names : tuple of str
         One per logit; a single name is the positive class of a sigmoid.
     logits, probabilities : (C,) float32
-        Softmax over C >= 2 logits, sigmoid of a single one.
+        Softmax over C >= 2 logits, sigmoid of a single one; with a spread the mean of the members', each by itself.
+    spread : Spread or None
+        How far the members disagree, where there were several.
     """
 
     class_names: tuple[str, ...]
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float32]
+    spread: Spread | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.class_names),)
-        if not shape[0] or self.logits.shape != shape or self.probabilities.shape != shape:
-            raise ValueError(f"{shape[0]} class names for logits {self.logits.shape}, {self.probabilities.shape}")
+        numbers = [self.logits, self.probabilities]
+        if self.spread is not None:
+            numbers += [self.spread.logits, self.spread.probabilities]
+        if not shape[0] or any(found.shape != shape for found in numbers):
+            raise ValueError(f"{shape[0]} class names for numbers of shapes {[found.shape for found in numbers]}")
 
     @property
     def class_index(self) -> int:
@@ -74,9 +118,12 @@ class Prediction:
 
     @property
     def sentence(self) -> str:
-        """The prediction in words: class and probability."""
-        name, probability = self.class_names[self.class_index], float(self.probabilities[self.class_index])
-        return f"{name}, probability {format_probability(probability)}"
+        """The prediction in words: class, probability and, where there is one, its spread."""
+        index = self.class_index
+        said = f"{self.class_names[index]}, probability {format_probability(float(self.probabilities[index]))}"
+        if self.spread is None:
+            return said
+        return f"{said} ± {float(self.spread.probabilities[index]):.1%} (spread over {self.spread.source})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +170,8 @@ class MapView:
         One raw number per tile; for several classes see `one_class`.
     values : (N,) float32
         As shown; rises with ``raw``.
+    of : str or None
+        Of a spread: the kind of the score that spreads.
     """
 
     score: str
@@ -132,6 +181,7 @@ class MapView:
     class_name: str
     raw: NDArray[np.float32]
     values: NDArray[np.float32]
+    of: ScoreKind | None = None
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -141,7 +191,8 @@ class MapView:
     @property
     def title(self) -> str:
         """What is shown, in words: kind of score and class."""
-        return f"{KIND_TITLES[self.kind]}: {self.class_name}" if self.class_name else KIND_TITLES[self.kind]
+        title = score_title(self.kind, self.of)
+        return f"{title}: {self.class_name}" if self.class_name else title
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,7 +274,7 @@ class AttentionMap:
         index = self._class_index(class_index) if found.per_class else None
         raw = one_class(found.raw, found.kind, index)
         class_name = "" if index is None else self.prediction.class_names[index]
-        return MapView(name, found.kind, chosen, index, class_name, raw, shown(raw, found.kind, chosen))
+        return MapView(name, found.kind, chosen, index, class_name, raw, shown(raw, found.kind, chosen), found.of)
 
     def display(
         self, score: str | None = None, scale: str | None = None, class_index: int | None = None

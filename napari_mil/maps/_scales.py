@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from ..models import ScoreKind
 
-# Names that matplotlib and napari share. Both keep their order for every kind of colour vision. Over haematoxylin and
-# eosin the greens and the yellow of viridis stand out from pink and purple; its own purple marks what matters least.
-COLOURMAPS: Mapping[str, str] = MappingProxyType({"sequential": "viridis", "diverging": "BrBG"})
+# Names that matplotlib and napari share, the usual ones first. All are even to the eye and keep their order for every
+# kind of colour vision. Over haematoxylin and eosin the greens and the yellow of viridis stand out from pink and
+# purple; its own purple marks what matters least.
+COLOURMAPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"sequential": ("viridis", "cividis", "magma", "inferno"), "diverging": ("BrBG", "PuOr", "RdBu")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Scale:
     @property
     def colourmap(self) -> str:
         """Name of the colour map, one that matplotlib and napari both know."""
+        return self.colourmaps[0]
+
+    @property
+    def colourmaps(self) -> tuple[str, ...]:
+        """Names of the colour maps that suit the scale, its own first."""
         return COLOURMAPS["diverging" if self.diverging else "sequential"]
 
     def limits(self, values: NDArray[np.float32]) -> tuple[float, float]:
@@ -65,7 +73,7 @@ class Scale:
 
         Fixed for ``rank``, ``robust`` and ``probability``; for ``ratio`` from 0.1 to the power of ten at or above the
         largest value, at least 10, so that a slide with even attention looks even; for ``contribution`` symmetric
-        about zero.
+        about zero; for ``spread`` from zero to the largest value.
 
         Parameters
         ----------
@@ -84,6 +92,8 @@ class Scale:
             top = float(np.abs(finite).max(initial=0.0))
             return (-top, top) if top > 0 else (-1.0, 1.0)
         top = float(finite.max(initial=0.0))
+        if not self.log:
+            return (0.0, top if top > 0 else 1.0)
         return (0.1, 10.0 ** max(1, int(np.ceil(np.log10(top) - 1e-6))) if top > 0 else 10.0)
 
     def to_axis(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,6 +164,14 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 fixed_limits=None,
                 diverging=True,
             ),
+            Scale(
+                "spread",
+                "Spread",
+                "Spread (standard deviation)",
+                "How far models, or passes with dropout, disagree about the patch, in the score's own units: "
+                "0 is full agreement.",
+                fixed_limits=None,
+            ),
         )
     }
 )
@@ -167,6 +185,9 @@ SCALES_FOR_KIND: Mapping[ScoreKind, tuple[str, ...]] = MappingProxyType(
         "probability": ("probability", "rank"),
         "contribution": ("contribution", "rank"),
         "leave_one_out": ("contribution", "rank"),
+        "gradient_x_input": ("contribution", "rank"),
+        "integrated_gradients": ("contribution", "rank"),
+        "spread": ("spread", "rank"),
     }
 )
 
@@ -178,6 +199,9 @@ KIND_TITLES: Mapping[ScoreKind, str] = MappingProxyType(
         "probability": "Probability of the patch alone",
         "contribution": "Contribution to the prediction",
         "leave_one_out": "Effect of leaving the patch out",
+        "gradient_x_input": "Gradient times input",
+        "integrated_gradients": "Integrated gradients",
+        "spread": "Spread",
     }
 )
 
@@ -190,8 +214,34 @@ KIND_LABELS: Mapping[ScoreKind, str] = MappingProxyType(
         "probability": "Patch alone",
         "contribution": "Contribution",
         "leave_one_out": "Leaving it out",
+        "gradient_x_input": "Gradient times input",
+        "integrated_gradients": "Integrated gradients",
+        "spread": "Spread",
     }
 )
+
+
+def score_title(kind: ScoreKind, of: ScoreKind | None = None) -> str:
+    """Name a score in words; of a spread, also what it is the spread of.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of score.
+    of : str or None
+        Of a spread: kind of the score that spreads.
+
+    Returns
+    -------
+    str
+        "Attention"; "Attention, spread".
+    """
+    return KIND_TITLES[kind] if of is None else f"{KIND_TITLES[of]}, {KIND_TITLES[kind].lower()}"
+
+
+def score_label(kind: ScoreKind, of: ScoreKind | None = None) -> str:
+    """Name a score as `score_title` does, in a word or two."""
+    return KIND_LABELS[kind] if of is None else f"{KIND_LABELS[of]}, {KIND_LABELS[kind].lower()}"
 
 
 def honest_scale(kind: ScoreKind, name: str | None) -> Scale:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ._scales import Scale
 
 
+_SIGNED = ("contribution", "leave_one_out", "gradient_x_input", "integrated_gradients")
+
+
 def class_evidence(raw: NDArray[np.float32], class_index: int) -> NDArray[np.float32]:
     """Return evidence for one class against the mean of the others, for scores that add up to a logit.
 
@@ -22,7 +25,7 @@ def class_evidence(raw: NDArray[np.float32], class_index: int) -> NDArray[np.flo
     Parameters
     ----------
     raw : (C, N) float32
-        Contributions or leave-one-out effects per logit; C = 1 (a sigmoid) is returned as it is.
+        Contributions, leave-one-out effects or gradients per logit; C = 1 (a sigmoid) is returned as it is.
     class_index : int
         Class c.
 
@@ -75,14 +78,14 @@ def one_class(raw: NDArray[np.float32], kind: ScoreKind, class_index: int | None
     Returns
     -------
     (N,) float32
-        Attention and probability as they are; instance logits as `class_log_odds`; contribution and leave-one-out
-        as `class_evidence`.
+        Attention, probability and spread as they are; instance logits as `class_log_odds`; what is signed as
+        `class_evidence`.
     """
     if raw.ndim == 1 or class_index is None:
         return np.asarray(raw.reshape(-1))
     if kind == "instance_logit":
         return class_log_odds(raw, class_index)
-    if kind in ("contribution", "leave_one_out"):
+    if kind in _SIGNED:
         return class_evidence(raw, class_index)
     return np.asarray(raw[class_index])
 

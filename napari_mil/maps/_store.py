@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from ..files import replacing
 from ..models import ModelCard
 from ..slides import SlideRef
 from ..tiling import TileGrid
-from ._map import AttentionMap, MapScore, Prediction, Provenance
+from ._map import AttentionMap, MapScore, Prediction, Provenance, Spread
 from ._scales import SCALES_FOR_KIND
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ def write_map(path: str | os.PathLike[str], amap: AttentionMap) -> None:
         "format": "attention map",
         "format_version": FORMAT_VERSION,
         "kinds": {name: score.kind for name, score in amap.scores.items()},
+        "spread_of": {name: score.of for name, score in amap.scores.items() if score.of is not None},
         "default_score": amap.default_score,
         "grid": {name: getattr(amap.grid, name) for name in _GRID_FIELDS},
         "prediction": {
             "class_names": list(amap.prediction.class_names),
             "logits": amap.prediction.logits.tolist(),
             "probabilities": amap.prediction.probabilities.tolist(),
+            "spread": _spread_record(amap.prediction.spread),
         },
         "slide": asdict(amap.slide),
         "encoder": asdict(amap.encoder),
@@ -110,6 +112,26 @@ def read_map(path: str | os.PathLike[str]) -> AttentionMap:
         ) from err
 
 
+def _spread_record(spread: Spread | None) -> dict[str, Any] | None:
+    """Return a spread as JSON can hold it."""
+    if spread is None:
+        return None
+    numbers = {"logits": spread.logits.tolist(), "probabilities": spread.probabilities.tolist()}
+    return {**asdict(replace(spread, **numbers)), "models": [asdict(card) for card in spread.models]}
+
+
+def _spread(record: dict[str, Any] | None) -> Spread | None:
+    """Return a spread from its record; None in files without one, as all older ones are."""
+    if record is None:
+        return None
+    numbers = {name: np.array(record[name], np.float32) for name in ("logits", "probabilities")}
+    return Spread(**{**record, **numbers, "models": tuple(_card(card) for card in record["models"])})
+
+
+def _card(record: dict[str, Any]) -> ModelCard:
+    return ModelCard(**{**record, "class_names": tuple(record["class_names"])})
+
+
 def _record(file: Any, path: Path) -> dict[str, Any]:
     """Return the JSON attribute of an attention map, or say what the file is not."""
     text = file.attrs.get("napari_mil")
@@ -127,9 +149,9 @@ def _build(record: dict[str, Any], arrays: dict[str, Any], raw: dict[str, Any]) 
     unknown = sorted(set(record["kinds"].values()) - set(SCALES_FOR_KIND))
     if unknown:
         raise ValueError(f"unknown kind of score: {', '.join(unknown)}")
-    mpp = slide["mpp"]
+    mpp, of = slide["mpp"], record.get("spread_of", {})
     return AttentionMap(
-        scores={name: MapScore(raw[name], kind) for name, kind in record["kinds"].items()},
+        scores={name: MapScore(raw[name], kind, of.get(name)) for name, kind in record["kinds"].items()},
         grid=TileGrid(
             np.ascontiguousarray(arrays["coords"][:, ::-1]), tissue_fraction=arrays["tissue_fraction"], **record["grid"]
         ),
@@ -137,10 +159,11 @@ def _build(record: dict[str, Any], arrays: dict[str, Any], raw: dict[str, Any]) 
             tuple(prediction["class_names"]),
             np.array(prediction["logits"], np.float32),
             np.array(prediction["probabilities"], np.float32),
+            _spread(prediction.get("spread")),
         ),
         slide=SlideRef(**{**slide, "mpp": mpp and (mpp[0], mpp[1]), "shape": tuple(slide["shape"])}),
         encoder=EncoderInfo(**record["encoder"]),
-        model=ModelCard(**{**model, "class_names": tuple(model["class_names"])}),
+        model=_card(model),
         default_score=record["default_score"],
         provenance=Provenance(**record["provenance"]),
     )
