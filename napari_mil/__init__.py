@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .features import write_features as write_features
     from .maps import AttentionMap as AttentionMap
     from .maps import attention_map as attention_map
+    from .maps import ensemble_map as ensemble_map
     from .maps import read_map as read_map
     from .models import create_model as create_model
     from .models import load_model as load_model
@@ -37,7 +38,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "errors": ["NapariMilError"],
         "features": ["extract", "iter_extract", "load_encoder", "read_features", "write_features"],
-        "maps": ["AttentionMap", "attention_map", "read_map"],
+        "maps": ["AttentionMap", "attention_map", "ensemble_map", "read_map"],
         "models": ["create_model", "load_model", "save_model"],
         "pipeline": ["iter_run", "run"],
         "progress": ["Progress"],

@@ -11,6 +11,7 @@ from .errors import ModelError, NapariMilError
 
 if TYPE_CHECKING:
     from .features import Features, Format
+    from .maps import AttentionMap
     from .results import RunResult
     from .training import TrainingResult
 
@@ -83,6 +84,7 @@ def describe_run(result: RunResult, out: Path) -> Described:
         "tissue_mm2": result.mask.area_mm2,
         "tissue_origin": result.mask.origin,
         "probabilities": probabilities,
+        "spread": _spread(amap),
         "out": str(out),
         "files": {name: str(path) for name, path in result.files.items()},
         "seconds": dict(result.seconds),
@@ -92,7 +94,7 @@ def describe_run(result: RunResult, out: Path) -> Described:
     )
     text = (
         f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}{left_out(result.features)}\n"
-        f"{record['model']}: {_chances(probabilities)}\n"
+        f"{record['model']}: {_chances(amap)}\n"
         f"Written to {out}: {', '.join(sorted(result.files))}"
     )
     return record, text
@@ -255,7 +257,7 @@ def _is_map(path: Path) -> bool:
 
 
 def _map(path: Path) -> Described:
-    from .maps import KIND_TITLES, read_map
+    from .maps import read_map, score_title
 
     amap = read_map(path)
     probabilities = _probabilities(amap)
@@ -269,12 +271,13 @@ def _map(path: Path) -> Described:
         "patches": len(amap),
         "scores": {name: score.kind for name, score in amap.scores.items()},
         "probabilities": probabilities,
+        "spread": _spread(amap),
     }
     text = (
         f"{path.name}: attention map of {Path(amap.slide.path).name}, {len(amap):,} patches of "
         f"{amap.grid.tile_um:g} µm\n"
-        f"{amap.model.title or amap.model.pooling}: {_chances(probabilities)}\n"
-        f"Scores: {', '.join(KIND_TITLES[score.kind] for score in amap.scores.values())}"
+        f"{amap.model.title or amap.model.pooling}: {_chances(amap)}\n"
+        f"Scores: {', '.join(score_title(score.kind, score.of) for score in amap.scores.values())}"
     )
     return record, text
 
@@ -296,12 +299,26 @@ def left_out(features: Features) -> str:
     return f"; {lost:,} more could not be read (the slide's file is damaged there) and were left out" if lost else ""
 
 
-def _chances(probabilities: dict[str, float]) -> str:
+def _chances(amap: AttentionMap) -> str:
     from .maps import format_probability
 
-    return ", ".join(f"{name} {format_probability(p)}" for name, p in probabilities.items())
+    spread = amap.prediction.spread
+    apart = _spread(amap) or {}
+    chances = [
+        f"{name} {format_probability(p)}" + (f" ± {apart[name]:.1%}" if apart else "")
+        for name, p in _probabilities(amap).items()
+    ]
+    return ", ".join(chances) + (f" (mean and spread over {spread.source})" if spread else "")
 
 
-def _probabilities(amap: Any) -> dict[str, float]:
+def _spread(amap: AttentionMap) -> dict[str, float] | None:
+    """Return the spread of each class's probability, where there were several models or passes."""
+    prediction = amap.prediction
+    if prediction.spread is None:
+        return None
+    return {n: float(p) for n, p in zip(prediction.class_names, prediction.spread.probabilities, strict=True)}
+
+
+def _probabilities(amap: AttentionMap) -> dict[str, float]:
     prediction = amap.prediction
     return {n: float(p) for n, p in zip(prediction.class_names, prediction.probabilities, strict=True)}

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .annotations import Annotation, resolve_tissue, write_tissue
-from .errors import ModelError, OtherSlideError
+from .errors import MapError, ModelError, OtherSlideError
 from .export import check_patch_folder
 from .features import (
     Features,
@@ -29,8 +29,8 @@ from .features import (
     models_folder,
     write_features,
 )
-from .maps import AttentionMap, attention_map
-from .models import ModelCard, check_fit, is_on_hub, load_model
+from .maps import FURTHER_SCORES, AttentionMap, check_members, iter_attention_map, iter_ensemble_map
+from .models import ModelCard, check_dropout, check_fit, is_on_hub, load_model
 from .progress import Progress, Steps, finish
 from .results import WRITING, RunResult, output_folder, write_results, write_run_json
 from .slides import SlideRef, open_slide, slide_name
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .features import Encoder
     from .models import MILModel
     from .slides import Slide
+
+    ModelGiven: TypeAlias = MILModel | str | os.PathLike[str]
 
 STAGES = ("Opening the slide", "Finding tissue", "Reading and encoding patches", "Running the model", WRITING)
 BRINGING = "Reading features"
@@ -110,7 +112,7 @@ def run(slide_path: str | os.PathLike[str], **options: Any) -> RunResult:
 def iter_run(
     slide_path: str | os.PathLike[str],
     *,
-    model: MILModel | str | os.PathLike[str],
+    model: ModelGiven | Sequence[ModelGiven],
     encoder: Encoder | str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     features_file: str | os.PathLike[str] | None = None,
@@ -123,6 +125,9 @@ def iter_run(
     features: Features | str | os.PathLike[str] | None = None,
     patch_size: float | None = None,
     accept_features: bool = False,
+    also: Sequence[str] = (),
+    mc_dropout: int = 0,
+    seed: int = 0,
 ) -> Steps[RunResult]:
     """Run a model over a slide, yielding Progress.
 
@@ -130,7 +135,7 @@ def iter_run(
     ----------
     slide_path : path
         Any slide that `open_slide` takes.
-    model : MILModel, path or str
+    model : MILModel, path or str, or a sequence of them
         A model, its file, the file's name in the models folder, or ``hf:owner/name`` on the hub.
     encoder : Encoder, path, str or None
         What turns patches into features; None takes the one that the model's card names.
@@ -159,6 +164,12 @@ def iter_run(
         Edge of a patch in level-0 pixels, where ``features`` is a file that does not say it.
     accept_features : bool
         Take ``features`` for this slide's, though they state another slide, size or scale.
+    also : sequence of str
+        Scores to compute besides the model's own, of `FURTHER_SCORES`; see `iter_attention_map` for what they cost.
+    mc_dropout : int
+        Passes with dropout on, for a spread of one model; 0 for none.
+    seed : int
+        What the passes are drawn from.
 
     Yields
     ------
@@ -179,6 +190,7 @@ def iter_run(
         raise ValueError(f"top_k must be at least 1, not {top_k}")
     if features is not None and any(one is not None for one in (encoder, features_file, tissue, within)):
         raise ValueError("features were made before: leave out encoder, features_file, tissue and within")
+    _check_scores(also, mc_dropout)
     seconds: dict[str, float] = {}
     if out is not None:
         check_patch_folder(Path(out) / "patches", overwrite=True)  # said now, not after the work
@@ -187,7 +199,8 @@ def iter_run(
         slide = open_slide(slide_path, mpp=slide_mpp)
     with slide:
         with _timed(seconds, "Loading the model"):
-            mil = resolve_model(model)
+            mil = resolve_models(model)
+            _check_spread(mil, mc_dropout)
         if features is not None:
             yield Progress(BRINGING)
             with _timed(seconds, BRINGING):
@@ -195,7 +208,7 @@ def iter_run(
             target = None
         else:
             with _timed(seconds, "Loading the model"):
-                coder = resolve_encoder(encoder, mil.card)
+                coder = resolve_encoder(encoder, mil[0].card)
             yield Progress(STAGES[1])
             with _timed(seconds, STAGES[1]):
                 mask = resolve_tissue(slide, tissue, within)
@@ -207,7 +220,7 @@ def iter_run(
                 bag = yield from work(slide, grid, coder, device=device, out=target)
         yield Progress(STAGES[3], message=f"{len(bag):,} patches")
         with _timed(seconds, STAGES[3]):
-            amap = attention_map(mil, bag, device=choose_device(device).device)
+            amap = yield from _mapped(mil, bag, choose_device(device).device, also, mc_dropout, seed)
         files = {"features.h5": target} if target is not None else {}
         if out is not None:
             with _timed(seconds, STAGES[4]):
@@ -218,6 +231,34 @@ def iter_run(
     if out is not None:
         files["run.json"] = write_run_json(Path(out) / "run.json", result)
     return result
+
+
+def _check_scores(also: Sequence[str], mc_dropout: int) -> None:
+    """Refuse further scores and passes that nobody can compute, before any work."""
+    unknown = [name for name in also if name not in FURTHER_SCORES]
+    if unknown:
+        raise MapError(f"There is no further score {', '.join(unknown)}. Choose of: {', '.join(FURTHER_SCORES)}.")
+    if mc_dropout < 0 or mc_dropout == 1:
+        raise ValueError(f"a spread takes 2 passes or more, not {mc_dropout}")
+
+
+def _check_spread(models: Sequence[MILModel], mc_dropout: int) -> None:
+    """Refuse models that cannot be taken together, or passes that could not differ."""
+    if len(models) > 1 and mc_dropout:
+        raise ModelError("Passes with dropout are of one model. Give one model, or several without passes.")
+    if len(models) > 1:
+        check_members(models)
+    elif mc_dropout:
+        check_dropout(models[0])
+
+
+def _mapped(
+    models: Sequence[MILModel], bag: Features, device: str, also: Sequence[str], mc_dropout: int, seed: int
+) -> Steps[AttentionMap]:
+    """Return the map of one model, or of several together."""
+    if len(models) > 1:
+        return (yield from iter_ensemble_map(models, bag, device=device, also=also))
+    return (yield from iter_attention_map(models[0], bag, device=device, also=also, mc_dropout=mc_dropout, seed=seed))
 
 
 def _target(out: str | os.PathLike[str] | None, features_file: str | os.PathLike[str] | None) -> Path | None:
@@ -252,6 +293,34 @@ def _written(
         write_features(files["features.h5"], bag)
     files |= yield from write_results(folder, slide, amap, top_k)
     return files
+
+
+def resolve_models(model: ModelGiven | Sequence[ModelGiven]) -> list[MILModel]:
+    """Return one or several models, each as `resolve_model` finds it.
+
+    Parameters
+    ----------
+    model : MILModel, path or str, or a sequence of them
+        As `resolve_model` takes it.
+
+    Returns
+    -------
+    list of MILModel
+        One or more.
+
+    Raises
+    ------
+    ModelError
+        If there is none, one is given twice, or as in `resolve_model`.
+    """
+    given = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    if not given:
+        raise ModelError("No model is given. Give one, or several to take them together.")
+    named = [os.fspath(one) for one in given if isinstance(one, str | os.PathLike)]
+    twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
+    if twice:
+        raise ModelError(f"The model {twice[0]} is given twice, which would make the spread too small. Give it once.")
+    return [resolve_model(one) for one in given]
 
 
 def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:

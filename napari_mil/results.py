@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import ExportError
@@ -19,6 +19,7 @@ from .slides import SlideRef, open_slide
 
 if TYPE_CHECKING:
     from .features import Features
+    from .maps import MapScore, Spread
     from .slides import Slide
     from .tiling import TissueMask
 
@@ -214,6 +215,30 @@ def _write_views(
     return files
 
 
+def _spread_record(spread: Spread | None) -> dict[str, Any] | None:
+    """Say how far members disagree about the slide, over what, and which models they were."""
+    if spread is None:
+        return None
+    return {
+        "method": spread.method,
+        "members": spread.members,
+        "seed": spread.seed,
+        "probabilities": [float(p) for p in spread.probabilities],
+        "logits": [float(x) for x in spread.logits],
+        "models": [asdict(card) for card in spread.models],
+    }
+
+
+def _score_record(score: MapScore) -> dict[str, Any]:
+    """Say what a score is, and with which settings it was computed where it has any."""
+    from .models import GRADIENT_STEPS
+
+    settings: dict[str, Any] = {}
+    if "integrated_gradients" in (score.kind, score.of):
+        settings = {"baseline": "zero features", "steps": GRADIENT_STEPS}
+    return {"kind": score.kind, **({"of": score.of} if score.of else {}), **settings}
+
+
 def write_run_json(path: Path, result: RunResult) -> Path:
     """Write provenance and timings; strict JSON (no NaN), renamed into place."""
     amap = result.map
@@ -227,7 +252,9 @@ def write_run_json(path: Path, result: RunResult) -> Path:
             "class_names": list(amap.prediction.class_names),
             "probabilities": [float(p) for p in amap.prediction.probabilities],
             "logits": [float(x) for x in amap.prediction.logits],
+            "spread": _spread_record(amap.prediction.spread),
         },
+        "scores": {name: _score_record(score) for name, score in amap.scores.items()},
         "tiles": {
             "count": len(amap.grid),
             "unreadable": result.features.unreadable_tiles,

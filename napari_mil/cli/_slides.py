@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,10 +28,20 @@ from ._options import (
 )
 
 
+class FurtherScore(StrEnum):
+    """Scores that can be computed for every model."""
+
+    leave_one_out = "leave_one_out"
+    gradient_x_input = "gradient_x_input"
+    integrated_gradients = "integrated_gradients"
+
+
 @app.command()
 def run(
     slide: SlidePath,
-    model: Annotated[str, typer.Option(help="Model file, or its name in the models folder.")],
+    model: Annotated[
+        list[str], typer.Option(help="Model file, or its name in the models folder; several times for an ensemble.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     encoder: EncoderOption = None,
     device: DeviceOption = Device.auto,
@@ -46,9 +57,22 @@ def run(
     accept_features: Annotated[
         bool, typer.Option("--accept-features", help="Take --features though they state another slide, size or scale.")
     ] = False,
+    score: Annotated[
+        list[FurtherScore] | None,
+        typer.Option(help="A score to compute besides the model's own; several times for several."),
+    ] = None,
+    mc_dropout: Annotated[
+        int, typer.Option(min=0, help="Passes with dropout left on (20, say), for a spread of one model; 0 for none.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="What these passes are drawn from.")] = 0,
     json_output: Json = False,
 ) -> None:
-    """Run a model over a slide: features, attention map, picture, QuPath file and top patches."""
+    """Run a model over a slide: features, attention map, picture, QuPath file and top patches.
+
+    Several models of the same task (--model A --model B) are taken together: their mean, and how far they disagree.
+    """
+    if mc_dropout == 1 or (mc_dropout and len(model) > 1):
+        raise typer.BadParameter("--mc-dropout takes 2 passes or more of a single model")
     if features is None and (patch_size is not None or accept_features):
         raise typer.BadParameter("--patch-size and --accept-features go with --features")
     if features is not None and (encoder is not None or tissue is not None or within is not None or isolated):
@@ -73,6 +97,9 @@ def run(
                 features=features,
                 patch_size=patch_size,
                 accept_features=accept_features,
+                also=[one.value for one in score or ()],
+                mc_dropout=mc_dropout,
+                seed=seed,
             )
         )
         console.result(*describe_run(result, out))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ExportError
 from ..files import replacing
-from ..maps import KIND_TITLES, above, colours
+from ..maps import above, colours, score_title
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,8 +103,8 @@ def _features(
     left_top = np.round(amap.grid.l0_rc[:, ::-1] - np.asarray(offset_xy, np.float64), 2)
     edge = amap.grid.tile_l0
     rgb = colours(view)
-    raw_name = KIND_TITLES[view.kind]
-    shown_name = f"{KIND_TITLES[view.kind]} ({view.scale.name})"
+    raw_name = score_title(view.kind, view.of)
+    shown_name = f"{raw_name} ({view.scale.name})"
     identity = f"{amap.slide.quickhash}/{amap.model.title or amap.model.pooling}/{view.score}/{view.class_index}"
     for tile in tiles:
         x, y = (float(v) for v in left_top[tile])
