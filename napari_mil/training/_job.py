@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,10 @@ class Job:
     ----------
     cohort : Cohort
         Slides, labels and patients.
-    bags : list of (N, D) float32
+    bags : sequence of (N, D) float32
         Features, in the cohort's order.
+    sizes : (S,) int64
+        Patches of each.
     pooling : str
         Name of the model.
     config : mapping
@@ -45,7 +47,8 @@ class Job:
     """
 
     cohort: Cohort
-    bags: list[NDArray[np.float32]]
+    bags: Sequence[NDArray[np.float32]]
+    sizes: NDArray[np.int64]
     pooling: str
     config: Mapping[str, Any]
     recipe: Recipe

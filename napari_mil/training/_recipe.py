@@ -75,7 +75,8 @@ class Recipe:
         Most patches of a bag that a training pass looks at: from a larger bag as many are drawn anew each epoch, in
         their order. Validation and test always take all. 0: all.
     precision : {"float32", "bfloat16", "float16"}
-        What matrices are multiplied in while training; the weights stay float32. The short ones need a CUDA device.
+        What matrices are multiplied in while training; the weights stay float32. float16 needs a CUDA
+        device, bfloat16 that or a CPU (it gains where the processor knows it).
     seed : int
         Seed of initial weights, order, sampling and dropout.
     """

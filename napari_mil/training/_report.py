@@ -51,7 +51,26 @@ def _common_training(job: Job) -> dict[str, Any]:
     versions = {name: version(name) for name in ("napari-mil", "torch", "numpy", "scikit-learn")}
     recipe = asdict(job.recipe)
     seed = recipe.pop("seed")
-    return {"slides_per_class": counts, "seed": seed, "recipe": recipe, "device": job.device, "versions": versions}
+    return {
+        "slides_per_class": counts,
+        "patches_per_slide": patches_seen(job),
+        "seed": seed,
+        "recipe": recipe,
+        "device": job.device,
+        "versions": versions,
+    }
+
+
+def patches_seen(job: Job) -> dict[str, Any]:
+    """Return how many patches the slides have, and of how many slides training saw a part at a time."""
+    sizes, most = job.sizes, job.recipe.max_patches
+    seen: dict[str, Any] = {"least": int(sizes.min()), "median": float(np.median(sizes)), "most": int(sizes.max())}
+    if most:
+        seen["subsampling"] = (
+            f"{int((sizes > most).sum())} of {len(sizes)} slides have more than {most} patches; "
+            f"{most} of theirs were drawn anew in each training epoch, all were used to predict."
+        )
+    return seen
 
 
 def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ import pandas as pd
 from ..errors import ExportError
 from ..models import MILModel
 from ..progress import Pacer, Steps
-from ._fit import fit, predict
+from ._fit import Picked, fit, predict
 from ._folds import Fold, make_folds
 from ._job import FINAL, Job
+from ._leaks import check_leaks
 from ._metrics import bag_auc
 from ._recipe import RECIPES, Recipe
 from ._report import final_training, fold_training, save, truth_and_probabilities, write_tables
 from ._results import Epoch, EpochProgress, FoldResult, TrainingResult
+from ._resume import Resume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +45,7 @@ def iter_train(
     title: str = "",
     task: str = "",
     config: Mapping[str, float | str] | None = None,
+    resume: bool = False,
 ) -> Steps[TrainingResult]:
     """Train a model over patient-disjoint folds, then the one to keep on all slides.
 
@@ -70,11 +74,15 @@ def iter_train(
         For the model's card.
     config : mapping, optional
         Sizes of the pooling that differ from its defaults.
+    resume : bool
+        Go on where a training into this folder was stopped, if one was; it must have been begun with the same cohort,
+        features, pooling and recipe. On the CPU the result is the very one that it would have had.
 
     Yields
     ------
     EpochProgress
-        After every epoch. Closing the generator ends the training; the models of finished folds stay.
+        After every epoch. Closing the generator ends the training; the models of finished folds stay, and so does
+        ``resume.pt``, from which it can go on.
 
     Returns
     -------
@@ -84,17 +92,21 @@ def iter_train(
     Raises
     ------
     CohortError
-        If the cohort cannot be divided.
+        If the cohort cannot be divided, or a patient or a slide would be in two parts.
     ModelError
-        If the pooling is unknown or the loss is no longer finite.
+        If the pooling is unknown, the recipe is not for it or for the device, the loss is no longer finite, or the
+        training that is to go on is another one.
     ExportError
         If the folder cannot be written.
     """
     recipe = recipe or RECIPES["default"]
     parts = make_folds(cohort, folds, recipe.seed)
+    check_leaks(cohort, parts, bags.quickhashes)
+    sizes = bags.sizes
     job = Job(
         cohort=cohort,
-        bags=[bags.values[slide] for slide in cohort.slides],
+        bags=Picked(bags.values, cohort.slides),
+        sizes=np.array([sizes[slide] for slide in cohort.slides], dtype=np.int64),
         pooling=pooling,
         config=config or {},
         recipe=recipe,
@@ -102,11 +114,14 @@ def iter_train(
         out=_make_folder(Path(out)),
         origin={"title": title, "task": task, **_origin(bags.encoder)},
     )
+    kept = Resume(job.out, _key(job, bags, folds), go_on=resume)
     pacer = Pacer(_STAGE, (len(parts) + 1) * recipe.epochs, unit="epochs")
     runs = []
     for number, part in enumerate(parts, start=1):
-        runs.append((yield from _run_fold(job, part, number, len(parts), pacer)))
-    return (yield from _finish(job, runs, pacer))
+        runs.append((yield from _run_fold(job, part, number, len(parts), pacer, kept)))
+    result = yield from _finish(job, runs, pacer, kept)
+    kept.remove()
+    return result
 
 
 _STAGE = "Training"
@@ -117,30 +132,62 @@ class _Run:
     """A finished fold: its figures, its epochs, its predictions on test and validation."""
 
     result: FoldResult
-    metrics: pd.DataFrame
+    epochs: list[Epoch]
     predictions: pd.DataFrame
     validation: pd.DataFrame
 
+    def record(self) -> dict[str, Any]:
+        """Return the fold as dicts, lists, numbers and text."""
+        return {
+            "result": asdict(self.result),
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "predictions": self.predictions.to_dict("list"),
+            "validation": self.validation.to_dict("list"),
+        }
 
-def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer) -> Steps[_Run]:
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> _Run:
+        """Return the fold of a record."""
+        epochs = [Epoch(**epoch) for epoch in record["epochs"]]
+        tables = (pd.DataFrame(record[name]) for name in ("predictions", "validation"))
+        return cls(FoldResult(**record["result"]), epochs, *tables)
+
+
+def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer, kept: Resume) -> Steps[_Run]:
+    if len(kept.folds) >= number:
+        run = _Run.of(kept.folds[number - 1])
+        for epoch in run.epochs:
+            yield _progress(epoch, number, n_folds, job.recipe.epochs, 0.0)
+        return run
     model = job.new_model(number)
-    fitting = fit(model, job.bags, job.cohort.targets, part.train, part.val, job.recipe_of(number), device=job.device)
-    kept, history = yield from _reported(fitting, pacer, number, n_folds, job.recipe.epochs)
-    predictions = _predictions(job, model, part.test, number)
+    fitting = fit(
+        model, job.bags, job.cohort.targets, part.train, part.val, job.recipe_of(number), device=job.device, keeper=kept
+    )
+    best, history = yield from _reported(fitting, pacer, number, n_folds, job.recipe.epochs)
+    predictions, validation = (_predictions(job, model, rows, number) for rows in (part.test, part.val))
     auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
-    result = FoldResult(number, auc, kept, len(part.train), len(part.val), len(part.test))
+    result = FoldResult(number, auc, best, len(part.train), len(part.val), len(part.test))
     save(job, model, f"fold_{number}", fold_training(job, result))
-    metrics = pd.DataFrame([{"fold": number, **asdict(epoch)} for epoch in history])
-    return _Run(result, metrics, predictions, _predictions(job, model, part.val, number))
+    run = _Run(result, history, predictions, validation)
+    kept.add(run.record())
+    return run
 
 
-def _finish(job: Job, runs: list[_Run], pacer: Pacer) -> Steps[TrainingResult]:
+def _finish(job: Job, runs: list[_Run], pacer: Pacer, kept: Resume) -> Steps[TrainingResult]:
     """Fit the model to keep on all slides; write it, the tables and the picture."""
     epochs = int(np.median([run.result.best_epoch for run in runs]))
     everyone, nobody = np.arange(len(job.cohort), dtype=np.int64), np.empty(0, dtype=np.int64)
     model = job.new_model(FINAL)
     fitting = fit(
-        model, job.bags, job.cohort.targets, everyone, nobody, job.recipe_of(FINAL), device=job.device, stop=epochs
+        model,
+        job.bags,
+        job.cohort.targets,
+        everyone,
+        nobody,
+        job.recipe_of(FINAL),
+        device=job.device,
+        stop=epochs,
+        keeper=kept,
     )
     yield from _reported(fitting, pacer, FINAL, len(runs), job.recipe.epochs)
     predictions = pd.concat([run.predictions for run in runs])
@@ -159,8 +206,9 @@ def _finish(job: Job, runs: list[_Run], pacer: Pacer) -> Steps[TrainingResult]:
         n_patients=len(set(job.cohort.patients)),
     )
     save(job, model, "model", final_training(job, result))
+    metrics = pd.DataFrame([{"fold": run.result.fold, **asdict(epoch)} for run in runs for epoch in run.epochs])
     validation = pd.concat([run.validation for run in runs])
-    write_tables(job, result, pd.concat([run.metrics for run in runs]), predictions, validation)
+    write_tables(job, result, metrics, predictions, validation)
     return result
 
 
@@ -170,19 +218,26 @@ def _reported(
     """Pass a fit on as Progress; return the epoch it kept and all its epochs."""
     history: list[Epoch] = []
     rate = 0.0
-    what = f"fold {number} of {n_folds}" if number != FINAL else "final model, all slides"
     while True:
         try:
             epoch = next(fitting)
         except StopIteration as end:
             return end.value, history
         history.append(epoch)
-        known = "" if np.isnan(epoch.val_auc) else f", validation AUC {epoch.val_auc:.2f}"
-        done, total = (number - 1 if number != FINAL else n_folds) * epochs + epoch.epoch, (n_folds + 1) * epochs
-        message = f"{what}, epoch {epoch.epoch}{known}"
-        paced = pacer.step(done)
+        progress = _progress(epoch, number, n_folds, epochs, rate)
+        paced = pacer.step(progress.done)
         rate = rate if paced is None else paced.rate
-        yield EpochProgress(_STAGE, done, total, rate, message, "epochs", fold=number, n_folds=n_folds, epoch=epoch)
+        yield replace(progress, rate=rate)
+
+
+def _progress(epoch: Epoch, number: int, n_folds: int, epochs: int, rate: float) -> EpochProgress:
+    what = f"fold {number} of {n_folds}" if number != FINAL else "final model, all slides"
+    known = "" if np.isnan(epoch.val_auc) else f", validation AUC {epoch.val_auc:.2f}"
+    done = (number - 1 if number != FINAL else n_folds) * epochs + epoch.epoch
+    message = f"{what}, epoch {epoch.epoch}{known}"
+    return EpochProgress(
+        _STAGE, done, (n_folds + 1) * epochs, rate, message, "epochs", fold=number, n_folds=n_folds, epoch=epoch
+    )
 
 
 def _predictions(job: Job, model: MILModel, test: NDArray[np.int64], number: int) -> pd.DataFrame:
@@ -196,6 +251,19 @@ def _predictions(job: Job, model: MILModel, test: NDArray[np.int64], number: int
     probabilities = np.array([predict(model, job.bags[row]) for row in test])  # (n, C)
     columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(cohort.class_names)}
     return pd.DataFrame(columns)
+
+
+def _key(job: Job, bags: Bags, folds: int) -> dict[str, Any]:
+    """Return what the numbers of a run depend on, by what to call it."""
+    cohort = job.cohort
+    return {
+        "cohort": [cohort.slides, cohort.labels, cohort.patients, cohort.splits, cohort.class_names],
+        "set of features": [asdict(bags.encoder), job.sizes.tolist(), sorted(bags.quickhashes.items())],
+        "pooling": [job.pooling, dict(job.config)],
+        "recipe": asdict(job.recipe),
+        "number of folds": folds if cohort.splits is None else 0,
+        "version of torch": version("torch"),
+    }
 
 
 def _origin(encoder: EncoderInfo) -> dict[str, Any]:

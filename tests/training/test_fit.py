@@ -9,7 +9,8 @@ import torch
 from napari_mil.errors import ModelError
 from napari_mil.models import create_model
 from napari_mil.training import Recipe, bag_auc, fit, predict
-from napari_mil.training._fit import class_weights, standardisation
+from napari_mil.training._fit import standardisation
+from napari_mil.training._losses import class_weights
 
 
 def run(fitting):

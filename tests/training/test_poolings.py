@@ -12,7 +12,7 @@ from napari_mil.progress import finish
 from napari_mil.training import Recipe, iter_train, predict
 
 SMALL = {"hidden": 16}
-RECIPE = Recipe(epochs=30, lr=1e-2, patience=30)
+RECIPE = Recipe(epochs=30, lr=3e-3, patience=30)
 FEW_TOKENS = {"transmil": {"hidden": 16, "heads": 2, "landmarks": 4}}  # ten patches are padded to the landmarks
 
 

@@ -192,7 +192,8 @@ def features_of(values, encoder):
     n = len(values)
     l0_rc = np.stack([np.zeros(n, np.int64), 64 * np.arange(n, dtype=np.int64)], axis=1)
     grid = TileGrid(l0_rc, 64.0, 64.0, encoder.tile_px, encoder.mpp, np.ones(n, np.float32))
-    return Features(values, grid, encoder, SlideRef("s.tif", "partial:0", (1.0, 1.0), (64, 64 * n)))
+    quickhash = f"partial:{values.tobytes().hex()[:16]}"
+    return Features(values, grid, encoder, SlideRef("s.tif", quickhash, (1.0, 1.0), (64, 64 * n)))
 
 
 @pytest.fixture
