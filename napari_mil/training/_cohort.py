@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,17 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     except FileNotFoundError as error:
         raise CohortError(f"There is no cohort table {path}. Check the path.") from error
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except pd.errors.ParserError as error:
+        # in pandas' own words: "Error tokenizing data. C error: Expected 2 fields in line 2, saw 3"
+        counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if counts is None:
+            raise CohortError(f"{path} cannot be read as a table: {error}. Save it as CSV (UTF-8).") from error
+        wanted, row, found = counts.groups()
+        raise CohortError(
+            f"{path.name} has {found} cells in row {row}, where the header has {wanted}. "
+            "Put cells that hold a comma between quotation marks, or save the table anew as CSV (UTF-8)."
+        ) from error
+    except (OSError, UnicodeDecodeError, pd.errors.EmptyDataError) as error:
         raise CohortError(f"{path} cannot be read as a table: {error}. Save it as CSV (UTF-8).") from error
     table = table.fillna("").apply(lambda column: column.str.strip())
     # Read as a row like all others: as a header, pandas would take a cell too many in every row for the row's name,

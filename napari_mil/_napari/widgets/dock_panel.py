@@ -1,10 +1,10 @@
-"""A panel that knows when its window or its dock is closed, and ends its work then."""
+"""What the plugin's panels have in common: one place in the window, and an end of their work with window or dock."""
 
 from __future__ import annotations
 
 from napari.utils.notifications import notification_manager, show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ...errors import NapariMilError
 from .legend import main_window_of
@@ -16,6 +16,8 @@ class DockPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._window: QMainWindow | None = None
+        # napari first puts a dock below those that are there: it must not make the window higher before it shares
+        self.setMinimumHeight(1)
 
     def release(self) -> None:
         """Stop everything and let go of the viewer; called once or more when window, dock or panel are closed."""
@@ -30,6 +32,13 @@ class DockPanel(QWidget):
             Whose closing ends the work.
         """
 
+    def come_forward(self) -> None:
+        """Show the panel's dock in front of those that it shares its place with."""
+        dock = _dock_of(self)
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+
     def showEvent(self, event: QEvent) -> None:
         """Watch the window that the panel came to sit in, whose closing ends its work."""
         super().showEvent(event)
@@ -37,6 +46,8 @@ class DockPanel(QWidget):
         if self._window is None and window is not None:
             self._window = window
             window.installEventFilter(self)
+            self._share_place(window)
+            QTimer.singleShot(0, self._free_height)
             self.placed(window)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -56,9 +67,30 @@ class DockPanel(QWidget):
         self.release()
         super().closeEvent(event)
 
+    def _share_place(self, window: QMainWindow) -> None:
+        """Lie behind or before the plugin's other panels: on a screen of 768 lines none fits above another."""
+        own = _dock_of(self)
+        if own is None or own.isFloating():
+            return
+        for dock in window.findChildren(QDockWidget):
+            same_area = window.dockWidgetArea(dock) == window.dockWidgetArea(own)
+            if dock is not own and same_area and not dock.isFloating() and dock.findChild(DockPanel) is not None:
+                window.tabifyDockWidget(dock, own)
+                own.raise_()
+
+    def _free_height(self) -> None:
+        self.setMinimumHeight(0)
+
     def _release_if_closed(self) -> None:
         if self._window is not None and not self._window.isVisible():
             self.release()
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    above: QWidget | None = widget
+    while above is not None and not isinstance(above, QDockWidget):
+        above = above.parentWidget()
+    return above
 
 
 def notify(error: Exception) -> str:

@@ -167,6 +167,7 @@ class Chart(QWidget):
         for kind in [*kinds, *(["kept"] if marked else [])]:
             painter.setPen(self._pen(kind if kind in _COLOURS else "validation", ink, strong=True))
             if kind == "kept":
+                painter.setPen(QPen(painter.pen().color(), 2))
                 painter.drawEllipse(QPointF(x + 8, box.center().y()), 4, 4)
             else:
                 painter.drawLine(QPointF(x, box.center().y()), QPointF(x + 20, box.center().y()))

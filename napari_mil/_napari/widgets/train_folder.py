@@ -28,26 +28,26 @@ def finished_training(out: Path) -> bool:
     return any((out / name).exists() for name in ("model.safetensors", "summary.json"))
 
 
-def propose_folder(table: Path, pooling: str) -> Path:
-    """Return a folder for results beside the table, by its name and the pooling's, without a finished training.
+def free_folder(wanted: Path) -> Path:
+    """Return a folder, or the next by number that holds no finished training.
 
     Parameters
     ----------
-    table : Path
-        The cohort table.
-    pooling : str
-        The pooling.
+    wanted : Path
+        The folder; it need not exist.
 
     Returns
     -------
     Path
-        It need not exist.
+        ``wanted``, or "wanted 2" and so on.
     """
-    first = table.parent / f"{table.stem} {pooling}"
-    out, number = first, 2
-    while finished_training(out):
-        out, number = first.with_name(f"{first.name} {number}"), number + 1
-    return out
+    stem, _, last = wanted.name.rpartition(" ")
+    first, number = (stem, int(last)) if stem and last.isdecimal() else (wanted.name, 1)
+    free = wanted
+    while finished_training(free):
+        number += 1
+        free = wanted.with_name(f"{first} {number}")
+    return free
 
 
 def keep_model(result: TrainingResult, title: str, folder: Path) -> Path:
@@ -72,7 +72,7 @@ def keep_model(result: TrainingResult, title: str, folder: Path) -> Path:
     NapariMilError
         If the model is gone or the folder cannot be written.
     """
-    stem = "".join(c if c.isalnum() or c in " -_." else "-" for c in title).strip(" .") or "model"
+    stem = "".join(c if c.isalnum() or c in " -_.,()" else "-" for c in title).strip(" .") or "model"
     try:
         content = result.model_path.read_bytes()
         folder.mkdir(parents=True, exist_ok=True)

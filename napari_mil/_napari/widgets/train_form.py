@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QLineEdit,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -19,7 +20,7 @@ from ..worker import Job, JobSlot
 from .choice_box import Choice, ChoiceBox
 from .path_row import PathRow
 from .train_choices import POOLINGS, pooling_choices, recipe_choices
-from .train_folder import finished_training, propose_folder
+from .train_folder import finished_training, free_folder
 from .train_more import TrainMore
 from .train_request import Checked, TrainRequest, Wanted, check_steps
 from .train_words import cohort_words
@@ -134,12 +135,18 @@ class TrainForm(QWidget):
         table, pooling = self.table.path, self.pooling.current
         if table is None or pooling is None or self.out.path not in (None, self._proposed):
             return
-        self._proposed = propose_folder(table, pooling.value)
+        self._proposed = free_folder(table.parent / f"{table.stem} {pooling.value}")
         self.out.show_path(self._proposed)
+
+    def propose_next(self) -> None:
+        """Propose a folder beside the one that has been filled."""
+        if self.out.path is not None:
+            self.out.show_path(free_folder(self.out.path))
 
     def set_devices(self, choices: list[Choice]) -> None:
         """Offer the devices of this computer."""
-        self.more.device.set_choices(choices, prefer=read_preferences().training.get("device"))
+        self.more.device.set_choices(choices)
+        self.more.device.choose(read_preferences().training.get("device"))
 
     def release(self) -> None:
         """Stop looking; the window is closing."""
@@ -161,12 +168,9 @@ class TrainForm(QWidget):
         form = QFormLayout(self)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for label, field in (
-            ("Ta&ble", self.table),
-            ("", self.table_note),
-            ("&Features", self.features),
-            ("", self.features_note),
-            ("&Pooling", self.pooling),
-            ("", self.pooling_note),
+            ("Ta&ble", _with_note(self.table, self.table_note)),
+            ("&Features", _with_note(self.features, self.features_note)),
+            ("&Pooling", _with_note(self.pooling, self.pooling_note)),
             ("&Recipe", self.recipe),
             ("&Name", self.title),
             ("Tas&k", self.task),
@@ -260,6 +264,17 @@ class TrainForm(QWidget):
             self.task.setPlaceholderText(f"Tells {', '.join(names[:-1])} from {names[-1]}")
 
 
+def _with_note(field: QWidget, note: QLabel) -> QWidget:
+    box = QWidget(field.parentWidget())
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(2)
+    layout.addWidget(field)
+    layout.addWidget(note)
+    box.setFocusProxy(field)
+    return box
+
+
 def _note(parent: QWidget) -> QLabel:
     label = QLabel(parent)
     label.setWordWrap(True)
@@ -269,4 +284,5 @@ def _note(parent: QWidget) -> QLabel:
 
 def _say(note: QLabel, line: str, *, error: bool = False) -> None:
     note.setText(line)
+    note.setVisible(bool(line))
     note.setStyleSheet(_ERROR if error else _QUIET)

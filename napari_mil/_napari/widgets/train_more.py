@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from .choice_box import Choice, ChoiceBox
 
@@ -30,25 +30,23 @@ class TrainMore(QWidget):
         )
         self.epochs.setRange(1, 10_000)
         self.epochs.setToolTip("At most so many passes over the slides; most recipes stop earlier by themselves.")
-        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setRange(0, 999_999)
         self.seed.setToolTip("The same number gives the same division and, on a CPU, the same model.")
         self.device = ChoiceBox("Device", self)
         self.device.set_choices([Choice("Automatic", "auto", "Looking for a GPU…"), Choice("CPU", "cpu")])
         folded = QWidget(self)
-        rows = QFormLayout(folded)
+        rows = QGridLayout(folded)
         rows.setContentsMargins(0, 0, 0, 0)
-        for first, field, second, other in (
-            ("F&olds", self.folds, "&Epochs", self.epochs),
-            ("&Seed", self.seed, "&Device", self.device),
-        ):
-            label = QLabel(second, folded)
-            label.setBuddy(other)
-            row = QHBoxLayout()
-            row.addWidget(field, 1)
-            row.addWidget(label)
-            row.addWidget(other, 1)
-            rows.addRow(first, row)
-            rows.labelForField(row).setBuddy(field)
+        fields = (("F&olds", self.folds), ("&Epochs", self.epochs), ("&Seed", self.seed), ("&Device", self.device))
+        for place, (words, field) in enumerate(fields):
+            label = QLabel(words, folded)
+            label.setBuddy(field)
+            # two and two in a dock of 320 px: napari would have each as wide as its largest number
+            field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            rows.addWidget(label, place // 2, 2 * (place % 2))
+            rows.addWidget(field, place // 2, 2 * (place % 2) + 1)
+        rows.setColumnStretch(1, 1)
+        rows.setColumnStretch(3, 1)
         folded.setVisible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

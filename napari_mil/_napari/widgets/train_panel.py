@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, QUrl
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QDockWidget,
     QHBoxLayout,
     QLabel,
-    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -124,7 +122,7 @@ class TrainPanel(DockPanel):
         panel = show_panel(self._viewer)
         panel.run_tab.add_model(path)
         panel.tabs.setCurrentWidget(panel.run_tab)
-        _raise_dock(panel)
+        panel.come_forward()
         self.say(f"In the models folder as {path.name}, and chosen in the MIL panel.")
 
     def open_folder(self) -> None:
@@ -142,10 +140,6 @@ class TrainPanel(DockPanel):
         self._jobs.abandon()
         self.form.release()
         self._viewer = None
-
-    def placed(self, window: QMainWindow) -> None:
-        """Share a place with the MIL panel, where napari would halve the height of both."""
-        QTimer.singleShot(0, self._share_place)
 
     def _build(self) -> None:
         self.form, self.curves = TrainForm(self), TrainCurves(self)
@@ -214,6 +208,7 @@ class TrainPanel(DockPanel):
         self._result = result
         self.curves.show_kept({fold.fold: fold.best_epoch for fold in result.folds})
         self.words.setText(result_words(result))
+        self.form.propose_next()
         self._ended(f"Finished. Everything is in {result.out}")
 
     def _failed(self, error: Exception) -> None:
@@ -237,32 +232,3 @@ class TrainPanel(DockPanel):
         self.form.setEnabled(not self.running)
         for button in (self.use, self.folder):
             button.setVisible(self._result is not None)
-
-    def _share_place(self) -> None:
-        window, own = self._window, self._dock()
-        if window is None or own is None or own.isFloating():
-            return
-        from .panel import MILPanel
-
-        for dock in window.findChildren(QDockWidget):
-            same_area = window.dockWidgetArea(dock) == window.dockWidgetArea(own)
-            if dock is not own and same_area and dock.findChild(MILPanel) is not None:
-                window.tabifyDockWidget(dock, own)
-                own.raise_()
-
-    def _dock(self) -> QDockWidget | None:
-        return _dock_of(self)
-
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    above: QWidget | None = widget
-    while above is not None and not isinstance(above, QDockWidget):
-        above = above.parentWidget()
-    return above
-
-
-def _raise_dock(widget: QWidget) -> None:
-    dock = _dock_of(widget)
-    if dock is not None:
-        dock.show()
-        dock.raise_()
