@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # The same examples in every run, so that the suite passes or fails by the code alone;
-# `pytest --hypothesis-profile=search` looks for new ones.
-settings.register_profile("suite", derandomize=True)
-settings.register_profile("search", derandomize=False)
+# `pytest --hypothesis-profile=search` looks for new ones. How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", settings.get_profile("untimed"), derandomize=True)
+settings.register_profile("search", settings.get_profile("untimed"), derandomize=False)
 settings.load_profile("suite")
 
 

@@ -59,7 +59,7 @@ class Stream(QObject):
         self._faults = faults
         self._layer: Image | None = None
         self._expected = True
-        self._futures: list[Future[object]] = []
+        self._futures: set[Future[object]] = set()
         self._box: tuple[int, ...] = ()
         self._refreshes = 0
         self._middle: tuple[float, float] | None = None
@@ -85,7 +85,7 @@ class Stream(QObject):
     @property
     def waiting(self) -> bool:
         """Whether what is shown is still to be replaced by finer pixels."""
-        return self._timer.isActive() or not all(future.done() for future in self._futures)
+        return self._timer.isActive() or not all(future.cancelled() for future in tuple(self._futures))
 
     def start(self, layer: Image) -> None:
         """Answer at once from now on, and slice the layer again when more has come."""
@@ -121,7 +121,8 @@ class Stream(QObject):
         return rgb
 
     def _follow(self, pending: list[Future[object]]) -> None:
-        self._futures = [future for future in self._futures if not future.done()] + pending
+        self._futures.difference_update([future for future in tuple(self._futures) if future.cancelled()])
+        self._futures.update(pending)
         for future in pending:
             future.add_done_callback(self._done)
         if len(self._faults) and not self._told:
@@ -136,7 +137,11 @@ class Stream(QObject):
             return  # the window has gone
 
     def _schedule(self) -> None:
-        if self._layer is not None and not self._timer.isActive():
+        if self._layer is None:
+            return
+        # only here, in the window's thread: of a tile that is done the window may not have heard yet
+        self._futures.difference_update([future for future in tuple(self._futures) if future.done()])
+        if not self._timer.isActive():
             self._timer.start()
 
     def _refresh(self) -> None:

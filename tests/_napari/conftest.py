@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 Opened = tuple["napari.Viewer", "MILPanel"]
 
 
+@pytest.fixture(scope="session")
+def sparse_slide(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that puts a sparse pyramid at a path of the test's own; each kind is painted once."""
+    from sample_data import write_sparse_pyramid
+
+    folder = tmp_path_factory.mktemp("sparse")
+    painted: dict[object, Path] = {}
+
+    def put(path: Path, shape: tuple[int, int], mpp: float, levels: int | None = None) -> Path:
+        kind = shape, mpp, levels
+        if kind not in painted:
+            painted[kind] = write_sparse_pyramid(folder / f"{len(painted)}.tif", shape, mpp, levels=levels)
+        return shutil.copy(painted[kind], path)
+
+    return put
+
+
 @pytest.fixture
 def open_window(
     make_napari_viewer: Callable[..., napari.Viewer], qtbot: object, own_folders: Path, untrained_model: Path

@@ -29,10 +29,8 @@ def opened(make_napari_viewer, own_folders, qtbot):
 
 
 @pytest.fixture
-def slide_files(tmp_path: Path) -> tuple[Path, Path]:
-    from sample_data import write_sparse_pyramid
-
-    first, second = (write_sparse_pyramid(tmp_path / name, (3000, 5000), 0.5) for name in ("a.tif", "b.tif"))
+def slide_files(tmp_path: Path, sparse_slide) -> tuple[Path, Path]:
+    first, second = (sparse_slide(tmp_path / name, (3000, 5000), 0.5) for name in ("a.tif", "b.tif"))
     return first, second
 
 

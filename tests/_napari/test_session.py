@@ -24,11 +24,9 @@ from napari_mil._napari.viewers import camera
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    from sample_data import write_sparse_pyramid
-
+def folder(tmp_path: Path, sparse_slide) -> Path:
     for name in ("slide 2.tif", "slide 10.tif"):
-        write_sparse_pyramid(tmp_path / name, (3000, 5000), 0.5)
+        sparse_slide(tmp_path / name, (3000, 5000), 0.5)
     (tmp_path / "slide 3.txt").write_text("no slide")
     (tmp_path / "slide 4.tif").write_bytes(b"II*\0" + b"x" * 300)
     return tmp_path

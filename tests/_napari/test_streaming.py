@@ -31,10 +31,8 @@ def shown(make_napari_viewer, own_folders, fiducial):
 
 
 @pytest.fixture
-def fiducial(tmp_path: Path) -> Path:
-    from sample_data import write_sparse_pyramid
-
-    return write_sparse_pyramid(tmp_path / "s.tif", (6000, 9000), 0.25)
+def fiducial(tmp_path: Path, sparse_slide) -> Path:
+    return sparse_slide(tmp_path / "s.tif", (6000, 9000), 0.25)
 
 
 def displayed(layer) -> tuple[np.ndarray, np.ndarray, int]:
@@ -77,10 +75,8 @@ def test_others_than_napari_get_the_very_pixels(shown, fiducial, monkeypatch, qt
     assert np.array_equal(np.asarray(layer.data[-1]), np.asarray(stream.slide.levels()[-1]))
 
 
-def test_a_slide_whose_overview_takes_long_does_not_stop_the_window(shown, tmp_path, qtbot, monkeypatch):
-    from sample_data import write_sparse_pyramid
-
-    path = write_sparse_pyramid(tmp_path / "one.tif", (9000, 9000), 0.25, levels=1)
+def test_a_slide_whose_overview_takes_long_does_not_stop_the_window(shown, sparse_slide, tmp_path, qtbot, monkeypatch):
+    path = sparse_slide(tmp_path / "one.tif", (9000, 9000), 0.25, levels=1)
     gate, real = threading.Event(), Slide.read
     monkeypatch.setattr(Slide, "read", lambda self, *args: (gate.wait(60), real(self, *args))[1])
     _, layer = shown(path)
@@ -93,10 +89,8 @@ def test_a_slide_whose_overview_takes_long_does_not_stop_the_window(shown, tmp_p
     assert np.array_equal(view, exact[corners[0][0] : corners[1][0] + 1, corners[0][1] : corners[1][1] + 1])
 
 
-def test_the_window_waits_long_for_an_overview_once(shown, tmp_path, qtbot, monkeypatch):
-    from sample_data import write_sparse_pyramid
-
-    path = write_sparse_pyramid(tmp_path / "one.tif", (9000, 9000), 0.25, levels=1)
+def test_the_window_waits_long_for_an_overview_once(shown, sparse_slide, tmp_path, qtbot, monkeypatch):
+    path = sparse_slide(tmp_path / "one.tif", (9000, 9000), 0.25, levels=1)
     gate, real, real_glimpse, waits = threading.Event(), Slide.read, PyramidLevel.glimpse, []
     monkeypatch.setattr(Slide, "read", lambda self, *args: (gate.wait(60), real(self, *args))[1])
 
@@ -159,7 +153,7 @@ def test_removing_the_layer_while_tiles_come_releases_them_too(shown, fiducial, 
     camera(viewer).center = (0, 3000 * 0.25, 4500 * 0.25)
     camera(viewer).zoom = 4.0
     qtbot.waitUntil(lambda: bool(reading), timeout=20_000)
-    asked = stream._futures
+    asked = list(stream._futures)
     viewer.layers.remove(layer)
     qtbot.wait(300)  # until the overview beside the canvas knows, too
     gate.set()
