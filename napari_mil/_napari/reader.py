@@ -40,6 +40,8 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
         return read_slides
     if all(recognise(p) is not None for p in paths):
         return read_bags
+    if all(is_model_file(p) for p in paths):
+        return read_models
     # Endings that only slides have: nobody else can read these, so say what is wrong instead of "no reader".
     if all(Path(p).is_file() and Path(p).suffix.lower() in ONLY_SLIDES for p in paths):
         return read_slides
@@ -68,6 +70,24 @@ def is_map_file(path: str) -> bool:
             return "napari_mil" in file.attrs and "scores" in file
     except OSError:
         return False
+
+
+def is_model_file(path: str) -> bool:
+    """Tell whether a path is by its ending a model, which `recognise` does not know for features.
+
+    Parameters
+    ----------
+    path : str
+        Any path.
+
+    Returns
+    -------
+    bool
+        True for an existing ``.safetensors``, ``.pt`` or ``.pth`` file.
+    """
+    from ..models import MODEL_ENDINGS
+
+    return path.lower().endswith(MODEL_ENDINGS) and Path(path).is_file()
 
 
 def read_slides(path: str | list[str]) -> list[LayerData]:
@@ -124,7 +144,7 @@ def read_maps(path: str | list[str]) -> list[LayerData]:
         If a file is damaged.
     """
     from ..maps import read_map
-    from .overlay import overlay_layer_data
+    from .overlay_data import overlay_layer_data
 
     paths = [path] if isinstance(path, str) else list(path)
     return [overlay_layer_data(read_map(p)) for p in paths]
@@ -160,4 +180,38 @@ def read_bags(path: str | list[str]) -> list[LayerData]:
         raise no_slide(Path(paths[0]))
     for one in paths:
         session.bags.open(Path(one))
+    return [(None,)]  # type: ignore[list-item]
+
+
+def read_models(path: str | list[str]) -> list[LayerData]:
+    """Offer model files in the panel, which is opened where it is not, and choose the last.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One file or several.
+
+    Returns
+    -------
+    list of (None,)
+        No layer, in npe2's words.
+
+    Raises
+    ------
+    ModelError
+        If there is no window.
+    """
+    import napari
+
+    from ..errors import ModelError
+    from .launch import show_panel
+
+    paths = [path] if isinstance(path, str) else list(path)
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise ModelError(f"{Path(paths[0]).name} is a model, no picture. Open it in napari's window, or run it.")
+    panel = show_panel(viewer)
+    panel.tabs.setCurrentWidget(panel.run_tab)
+    for one in paths:
+        panel.run_tab.add_model(Path(one))
     return [(None,)]  # type: ignore[list-item]

@@ -47,7 +47,7 @@ def encoder_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):  # damaged in its directory
         return ""
     if any(name.endswith("/constants.pkl") for name in names):
         return "torchscript"

@@ -193,7 +193,7 @@ def is_program(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # damaged in its directory
         return False
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -143,55 +144,67 @@ def test_without_the_hubs_package_it_says_what_to_install(kept: Path, monkeypatc
         load_model("hf:lab/breast")
 
 
+FILES = ["model.safetensors", "other.pt"]
+REFUSED = {
+    "gated": (403, "GatedRepo"),
+    "none": (401, "RepoNotFound"),
+    "ill": (500, ""),
+    "v9": (404, "RevisionNotFound"),
+}
+
+
+def hub_answer(path: str, model: bytes) -> tuple[int, bytes, dict[str, str]]:
+    """Return what the hub answers: status, body, headers."""
+    for name, (code, word) in REFUSED.items():
+        if name in path:
+            return code, b"", {"X-Error-Code": word} if word else {}
+    if path.startswith("/api/"):
+        listed = [{"type": "file", "path": file, "oid": "0", "size": 1} for file in FILES]
+        info = {"id": "lab/open", "sha": COMMIT, "siblings": [{"rfilename": file} for file in FILES]}
+        return 200, json.dumps(listed if "/tree/" in path else info).encode(), {}
+    if path.endswith("/model.safetensors"):
+        return 200, model, {"ETag": '"e1"', "X-Repo-Commit": COMMIT}
+    return 404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+
+
+def go_online(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Let the hub's package ask a server, and not wait before it asks again."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", endpoint)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+
+
 @pytest.fixture
 def server(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Answer as the hub does, on this machine; return the paths that were asked for."""
-    from huggingface_hub import constants
-
     asked: list[str] = []
     model = model_bytes(tmp_path, "fetched", 5)
 
     class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:  # noqa: N802 - http.server's name
-            self.do_GET()
-
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             asked.append(path)
-            refused = {"gated": (403, "GatedRepo"), "none": (401, "RepoNotFound"), "ill": (500, "")}
-            for name, (code, word) in refused.items():
-                if f"lab/{name}" in path:
-                    return self.answer(code, b"", {"X-Error-Code": word} if word else {})
-            if "v9" in path:
-                return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
-            if path.startswith("/api/"):
-                files = ["model.safetensors", "other.pt"]
-                listed = [{"type": "file", "path": file, "oid": "0", "size": 1} for file in files]
-                siblings = {"id": "lab/open", "sha": COMMIT, "siblings": [{"rfilename": file} for file in files]}
-                return self.answer(200, json.dumps(listed if "/tree/" in path else siblings).encode())
-            if path.endswith("/model.safetensors"):
-                return self.answer(200, model, {"ETag": '"e1"', "X-Repo-Commit": COMMIT})
-            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
-
-        def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+            code, body, headers = hub_answer(path, model)
             self.send_response(code)
-            for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            for key, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(key, value)
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)
 
+        do_HEAD = do_GET
+
         def log_message(self, *_: object) -> None:
             """Keep silent."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        here = f"http://127.0.0.1:{httpd.server_port}"
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", here)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", here + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", here)
+        go_online(monkeypatch, f"http://127.0.0.1:{httpd.server_port}")
         yield asked
         httpd.shutdown()
         thread.join()
@@ -226,15 +239,9 @@ def test_what_the_hub_refuses_is_said_in_words(server: list[str], name: str, mes
 
 
 def test_without_an_answer_what_the_cache_holds_is_taken(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    closed = "http://127.0.0.1:1"
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", closed)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", closed + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", closed)
+    go_online(monkeypatch, "http://127.0.0.1:1")  # where nobody listens
     assert load_model("hf:lab/xmil").card.pooling == "attention"
-    with pytest.raises(ModelError, match="could not be fetched. Connect to the internet once"):
+    with pytest.raises(ModelError, match=r"could not be fetched\. Connect to the internet once"):
         load_model("hf:lab/unknown")
 
 

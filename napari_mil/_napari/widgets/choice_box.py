@@ -88,6 +88,7 @@ class ChoiceBox(QComboBox):
         blocked = self.blockSignals(True)
         self.setModel(model)
         self.setCurrentIndex(self._best_row(kept, prefer))
+        self.setPlaceholderText("None of these can be used" if self._choices else "")
         self.blockSignals(blocked)
         self._show_help()
         self.currentIndexChanged.emit(self.currentIndex())

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from ...features import EncoderEntry, known_encoders, list_encoders, models_folder
-from ...models import ModelCard, ModelEntry, check_fit, list_models, read_card, read_entry
+from ...models import ModelCard, ModelEntry, card_summary, check_fit, list_models, read_entry
 from ...samples import demo_model_files
 from .choice_box import Choice
 
@@ -20,13 +19,13 @@ _DEVICE_TITLES = {
 }
 
 
-def model_choices(extra: Iterable[Path] = ()) -> list[Choice]:
-    """Return the models at hand: those of the models folder, files opened by hand, then the demo models.
+def model_choices(entries: Iterable[ModelEntry]) -> list[Choice]:
+    """Return models as lines of a list.
 
     Parameters
     ----------
-    extra : iterable of Path
-        Files opened by hand.
+    entries : iterable of ModelEntry
+        As `model_entries` returns them.
 
     Returns
     -------
@@ -34,51 +33,54 @@ def model_choices(extra: Iterable[Path] = ()) -> list[Choice]:
         The value is the file.
     """
     return [
-        Choice(_title(entry), entry.path, describe_card(entry.card) if entry.card else "", entry.reason)
-        for entry in model_entries(extra)
+        Choice(_title(entry), entry.path, "\n".join(card_summary(entry.card)) if entry.card else "", entry.reason)
+        for entry in entries
     ]
 
 
-def model_entries(extra: Iterable[Path] = ()) -> list[ModelEntry]:
-    """Return the model files at hand, usable or not, in the order of `model_choices`.
+def model_entries(others: Iterable[ModelEntry] = ()) -> list[ModelEntry]:
+    """Return the models at hand, usable or not: those of the models folder, others, then the demo models.
 
     Parameters
     ----------
-    extra : iterable of Path
-        Files opened by hand.
+    others : iterable of ModelEntry
+        Of other projects, and opened by hand.
 
     Returns
     -------
     list of ModelEntry
-        With card, or the reason why there is none.
+        With card, or the reason why there is none; each file once.
     """
-    return [
-        *list_models(models_folder()),
-        *(read_entry(path) for path in extra),
-        *(read_entry(path) for path in demo_model_files()),
-    ]
+    entries = [*list_models(models_folder()), *others, *(read_entry(path) for path in demo_model_files())]
+    return list({entry.path: entry for entry in entries}.values())
 
 
-def encoder_choices(model: Path | None) -> list[Choice]:
-    """Return the encoders at hand, and the one that a model asks for; those that fit first.
+def encoder_choices(card: ModelCard | None) -> list[Choice]:
+    """Return the encoders at hand, and those that a model may ask for; those that fit first.
 
     Parameters
     ----------
-    model : Path or None
-        The model's file; None leaves all encoders open.
+    card : ModelCard or None
+        The model's card; None leaves all encoders open.
 
     Returns
     -------
     list of Choice
         The value is what `load_encoder` takes.
     """
-    card = read_card(model) if model is not None else None
     entries = list_encoders()
-    if card is not None and card.encoder not in {entry.info.name for entry in entries if entry.info}:
-        # the one that it asks for is shown in any case, with what is missing
-        entries += [entry for entry in known_encoders() if entry.name == card.encoder]
+    if card is not None:
+        # what it asks for, or could ask for, is shown in any case, with what is missing
+        here = {entry.info.name for entry in entries if entry.info}
+        entries += [entry for entry in known_encoders() if entry.name not in here and _may_ask_for(card, entry)]
     choices = [_encoder_choice(entry, card) for entry in entries]
     return sorted(choices, key=lambda choice: bool(choice.reason))
+
+
+def _may_ask_for(card: ModelCard, entry: EncoderEntry) -> bool:
+    if card.encoder:
+        return entry.name == card.encoder
+    return entry.info is not None and entry.info.dim == card.in_features
 
 
 def device_choices() -> list[Choice]:
@@ -106,25 +108,8 @@ def find_devices() -> list[Choice]:
     return device_choices()
 
 
-def encoder_wanted(model: Path) -> str:
+def encoder_wanted(card: ModelCard) -> str:
     """Say which encoder a model needs and where to put it.
-
-    Parameters
-    ----------
-    model : Path
-        The model's file.
-
-    Returns
-    -------
-    str
-        Two sentences.
-    """
-    name = read_card(model).encoder or "that this model was trained with"
-    return f"This model needs the encoder {name}. Put its file into {models_folder()}."
-
-
-def describe_card(card: ModelCard) -> str:
-    """Say what a model is: the first line what it predicts, then classes, encoder, tiles and training.
 
     Parameters
     ----------
@@ -134,19 +119,14 @@ def describe_card(card: ModelCard) -> str:
     Returns
     -------
     str
-        For a tooltip.
+        Two sentences.
     """
-    lines = [card.task or "This model does not say what it predicts."]
-    lines.append(f"Classes: {', '.join(card.class_names)}")
-    lines.append(f"Pooling: {card.pooling}")
     if card.encoder:
-        lines.append(f"Encoder: {card.encoder}")
-    if card.tile_px and card.mpp:
-        lines.append(f"Patches: {card.tile_px * card.mpp:g} µm ({card.tile_px} px at {card.mpp:g} µm/px)")
-    data = card.training.get("data")
-    if data:
-        lines.append(f"Trained on: {data}")
-    return "\n".join(lines)
+        return f"This model needs the encoder {card.encoder}. Put its file into {models_folder()}."
+    return (
+        f"This model takes {card.in_features:,} numbers per patch, and no encoder at hand gives as many. Put the one "
+        f"that it was trained with into {models_folder()}."
+    )
 
 
 def _title(entry: ModelEntry) -> str:

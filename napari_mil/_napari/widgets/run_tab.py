@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -26,7 +24,8 @@ from ...preferences import keep_scale, keep_true_colours, read_preferences
 from ..layers import mpp_of, show_true_colours, slide_of
 from ..rescale import change_scale
 from .choice_box import Choice, ChoiceBox
-from .choices import encoder_choices, encoder_wanted, find_devices, model_choices, model_entries
+from .choices import encoder_choices, encoder_wanted, find_devices
+from .model_field import ModelField
 from .run_request import RunRequest, progress_line
 from .slide_fields import ColourField, ScaleField
 from .tissue_fields import TissueFields
@@ -58,7 +57,6 @@ class RunTab(QWidget):
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._extra_models: list[Path] = []
         self._running = self._waiting = False
         self._said_missing = False
         self._build()
@@ -66,7 +64,7 @@ class RunTab(QWidget):
             event.connect(self.refresh_slides)
         viewer.layers.selection.events.active.connect(self._follow_active)
         self.refresh_slides()
-        self._refresh_models()
+        self._model_changed()
         self.device.set_choices([Choice("Automatic", "auto", "Looking for a GPU…"), Choice("CPU", "cpu")])
         # PyTorch takes seconds to load: look for GPUs in the background, so that the panel opens at once.
         self._looking = create_worker(find_devices, _start_thread=True, _connect={"returned": self._devices_found})
@@ -77,6 +75,7 @@ class RunTab(QWidget):
             event.disconnect(self.refresh_slides)
         self._viewer.layers.selection.events.active.disconnect(self._follow_active)
         self.tissue.release()
+        self.models.release()
 
     def request(self) -> RunRequest | None:
         """Return what is chosen, or None while something is missing."""
@@ -92,25 +91,19 @@ class RunTab(QWidget):
         apart = self.isolated.isChecked()
         return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value, tissue, within, apart)
 
-    def add_model(self, path: Path) -> None:
-        """Offer a model file and choose it.
+    def add_model(self, name: str | Path) -> None:
+        """Offer a model and choose it.
 
         Parameters
         ----------
-        path : Path
-            A ``.safetensors`` file.
+        name : str or Path
+            A model file, or ``hf:owner/name`` on the hub.
         """
-        if path not in self._extra_models:
-            self._extra_models.append(path)
-        self._refresh_models()
-        if not self.model.choose(path):
-            reason = next((c.reason for c in self.model.choices if c.value == path), "")
-            self.say(reason, error=True)
+        self.models.add(name)
 
     def models_at_hand(self) -> tuple[list[ModelEntry], Path | None]:
         """Return the model files at hand, and the one that is chosen."""
-        chosen = self.model.current
-        return model_entries(self._extra_models), chosen.value if chosen is not None else None
+        return self.models.entries, self.models.path
 
     def show_running(self) -> None:
         """Show that a run is going."""
@@ -159,14 +152,12 @@ class RunTab(QWidget):
         self.scale_missing.emit(any(mpp_of(layer) is None for layer in layers))
 
     def _build(self) -> None:
-        self.slide, self.model = ChoiceBox("Slide", self), ChoiceBox("Model", self)
+        self.slide, self.models = ChoiceBox("Slide", self), ModelField(self)
+        self.model, self.card = self.models.box, self.models.card_line
         self.encoder, self.device = ChoiceBox("Encoder", self), ChoiceBox("Device", self)
         self.scale, self.colours = ScaleField(self), ColourField(self)
         self.tissue = TissueFields(self._viewer, self)
-        self.open_model = QToolButton(self)
-        self.open_model.setText("…")
-        self.open_model.setToolTip("Open a model file")
-        self.card, self.device_note = _quiet_label(self), _quiet_label(self)
+        self.device_note = _quiet_label(self)
         self.isolated = QCheckBox("in a process of its own", self)
         self.isolated.setToolTip(
             "Takes some seconds longer to start. A graphics driver that fails ends that process and not napari, and "
@@ -180,23 +171,19 @@ class RunTab(QWidget):
 
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        models = QHBoxLayout()
-        models.addWidget(self.model, 1)
-        models.addWidget(self.open_model)
         for label, field in (
             ("&Slide", self.slide),
             ("Sc&ale", self.scale),
             ("C&olours", self.colours),
             ("&Tissue", self.tissue),
-            ("&Model", models),
-            ("", self.card),
+            ("&Model", self.models),
             ("&Encoder", self.encoder),
             ("&Device", self.device),
             ("", self.isolated),
             ("", self.device_note),
         ):
             self._form.addRow(label, field)
-        self._form.labelForField(models).setBuddy(self.model)
+        self._form.labelForField(self.models).setBuddy(self.model)
         self._form.labelForField(self.scale).setBuddy(self.scale.change)
         self._form.labelForField(self.tissue).setBuddy(self.tissue.choice)
         buttons = QHBoxLayout()
@@ -213,10 +200,10 @@ class RunTab(QWidget):
         self.scale.changed.connect(self._scale_entered)
         self.colours.toggled.connect(self._colours_switched)
         self.tissue.said.connect(lambda line, error: self.say(line, error=error))
-        self.model.currentIndexChanged.connect(self._model_changed)
+        self.models.changed.connect(self._model_changed)
+        self.models.said.connect(lambda line, error: self.say(line, error=error))
         self.encoder.currentIndexChanged.connect(self._refresh_buttons)
         self.device.currentIndexChanged.connect(self._device_changed)
-        self.open_model.clicked.connect(self._pick_model)
         self.run.clicked.connect(self._run)
         self.cancel.clicked.connect(self.cancel_clicked)
 
@@ -227,19 +214,10 @@ class RunTab(QWidget):
 
     def _devices_found(self, choices: list[Choice]) -> None:
         self.device.set_choices(choices)
-
-    def _refresh_models(self) -> None:
-        self.model.set_choices(model_choices(self._extra_models))
-        self._model_changed()
+        self.models.look_for_foreign()
 
     def _model_changed(self, *_: Any) -> None:
-        chosen = self.model.current
-        self.card.setText(chosen.help.split("\n", 1)[0] if chosen else "")
-        try:
-            self.encoder.set_choices(encoder_choices(chosen.value if chosen else None))
-        except NapariMilError as err:
-            self.encoder.set_choices([])
-            self.say(str(err), error=True)
+        self.encoder.set_choices(encoder_choices(self.models.card))
         self._refresh_buttons()
 
     def _device_changed(self, *_: Any) -> None:
@@ -288,10 +266,11 @@ class RunTab(QWidget):
             return "Open a slide: drop a file on the window, or File > Open Sample."
         if mpp_of(self.slide.current.value) is None:
             return "This slide does not state its scale. Enter it above."
-        if self.model.current is None:
+        card = self.models.card
+        if card is None:
             return "No model can be used. Open a model file with the … button."
         if self.encoder.current is None:
-            return encoder_wanted(self.model.current.value)
+            return encoder_wanted(card)
         return ""
 
     def _refresh_buttons(self, *_: Any) -> None:
@@ -306,11 +285,6 @@ class RunTab(QWidget):
             self._said_missing = True
         elif self._said_missing:
             self.say("")
-
-    def _pick_model(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a model file", "", "Models (*.safetensors)")
-        if path:
-            self.add_model(Path(path))
 
 
 def _list_events(viewer: napari.Viewer) -> tuple[Any, ...]:
