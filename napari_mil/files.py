@@ -1,4 +1,4 @@
-"""Writing a file so that a reader never sees half of it."""
+"""Writing a file so that a reader never sees half of it, and nobody else writes it meanwhile."""
 
 from __future__ import annotations
 
@@ -48,6 +48,53 @@ def replacing(path: str | os.PathLike[str], error: type[NapariMilError]) -> Iter
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(lock: Path, error: type[NapariMilError], busy: str, other: str) -> Iterator[None]:
+    """Hold a lock file, so that nobody else writes the same; others are told who holds it.
+
+    Parameters
+    ----------
+    lock : Path
+        The lock file; its folder must exist.
+    error : type
+        Which error to raise.
+    busy : str
+        What is the case where another holds it ("x.h5 is being written by another process").
+    other : str
+        Of what to choose another then ("file").
+
+    Raises
+    ------
+    NapariMilError
+        Of the class given: where it is held, or its folder cannot be written. The lock of a process that no longer
+        runs on this computer is taken over.
+    """
+    import filelock  # brings asyncio, which not everyone who writes a file should load
+
+    held = filelock.SoftFileLock(lock, timeout=0.5, thread_local=False)
+    try:
+        held.acquire()
+    except filelock.Timeout as err:
+        raise error(
+            f"{busy} ({_holder(lock)}). Wait for it or choose another {other}; if it no longer runs, delete {lock}"
+        ) from err
+    except OSError as err:
+        raise error(f"{lock.parent} cannot be written ({err}). Choose another folder.") from err
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _holder(lock: Path) -> str:
+    """Return who a lock file names: its first two lines are process id and computer."""
+    try:
+        lines = lock.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        lines = []
+    return f"process {lines[0]} on {lines[1]}" if len(lines) > 1 else "unknown"
 
 
 def cannot_write(target: Path, err: OSError) -> str:

@@ -20,11 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FeaturesError
+from ..files import claimed
 
 _FRAME = struct.Struct("<II")
 _MAX_HEADER = 1 << 20
@@ -53,25 +53,15 @@ def claim(path: Path) -> Iterator[None]:
         Where another process is writing the file, or its folder cannot be written. The claim of a process that no
         longer runs on this computer is taken over.
     """
-    lock_path = _lock_path(path)
-    lock = filelock.SoftFileLock(lock_path, timeout=0.5, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout as err:
-        raise FeaturesError(
-            f"{path} is being written by another process ({_holder(lock_path)}). "
-            f"Wait for it or choose another file; if it no longer runs, delete {lock_path}"
-        ) from err
     except OSError as err:
         raise FeaturesError(f"{path.parent} cannot be written ({err}). Choose another folder.") from err
-    try:
+    with claimed(_lock_path(path), FeaturesError, f"{path} is being written by another process", "file"):
         for left in _temporaries(path):
             with suppress(OSError):
                 left.unlink()
         yield
-    finally:
-        lock.release()
 
 
 def sweep(path: Path, header: Mapping[str, Any]) -> None:
@@ -119,15 +109,6 @@ def _temporaries(path: Path) -> list[Path]:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
-
-
-def _holder(lock_path: Path) -> str:
-    """Return who a lock file names: its first two lines are process id and computer."""
-    try:
-        lines = lock_path.read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        lines = []
-    return f"process {lines[0]} on {lines[1]}" if len(lines) > 1 else "unknown"
 
 
 class Partial:

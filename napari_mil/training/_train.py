@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ExportError
+from ..files import claimed
 from ..models import MILModel
 from ..progress import Pacer, Steps
 from ._fit import Picked, fit, predict
@@ -97,7 +98,7 @@ def iter_train(
         If the pooling is unknown, the recipe is not for it or for the device, the loss is no longer finite, or the
         training that is to go on is another one.
     ExportError
-        If the folder cannot be written.
+        If the folder cannot be written, or another training is writing into it.
     """
     recipe = recipe or RECIPES["default"]
     parts = make_folds(cohort, folds, recipe.seed)
@@ -114,14 +115,15 @@ def iter_train(
         out=_make_folder(Path(out)),
         origin={"title": title, "task": task, **_origin(bags.encoder)},
     )
-    kept = Resume(job.out, _key(job, bags, folds), go_on=resume)
-    pacer = Pacer(_STAGE, (len(parts) + 1) * recipe.epochs, unit="epochs")
-    runs = []
-    for number, part in enumerate(parts, start=1):
-        runs.append((yield from _run_fold(job, part, number, len(parts), pacer, kept)))
-    result = yield from _finish(job, runs, pacer, kept)
-    kept.remove()
-    return result
+    with claimed(job.out / "training.lock", ExportError, f"Another training writes into {job.out}", "folder"):
+        kept = Resume(job.out, _key(job, bags, folds), go_on=resume)
+        pacer = Pacer(_STAGE, (len(parts) + 1) * recipe.epochs, unit="epochs")
+        runs = []
+        for number, part in enumerate(parts, start=1):
+            runs.append((yield from _run_fold(job, part, number, len(parts), pacer, kept)))
+        result = yield from _finish(job, runs, pacer, kept)
+        kept.remove()
+        return result
 
 
 _STAGE = "Training"

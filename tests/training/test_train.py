@@ -230,3 +230,15 @@ def test_features_of_different_encoders_are_refused(feature_folder, change):
     write_features(folder / "c.h5", features_of(values["c"], replace(encoder, **change)))
     with pytest.raises(CohortError, match=r"c\.tif .*were made differently"):
         load_bags(read_cohort(path), folder)
+
+
+def test_two_trainings_into_one_folder_are_refused_and_the_first_goes_on(separable, tmp_path):
+    cohort, bags = separable()
+    first = iter_train(cohort, bags, "mean", tmp_path, **changed(epochs=3, patience=3) | {"config": {}})
+    next(first)
+    with pytest.raises(ExportError, match=r"Another training writes into .*process \d+"):
+        next(iter_train(cohort, bags, "mean", tmp_path, **changed(epochs=3, patience=3) | {"config": {}}))
+    next(first)
+    first.close()
+    assert not (tmp_path / "training.lock").exists()
+    next(iter_train(cohort, bags, "mean", tmp_path, **changed(epochs=3, patience=3) | {"config": {}}))
