@@ -25,6 +25,7 @@ from .features import (
     choose_device,
     iter_extract,
     iter_extract_isolated,
+    known_encoders,
     load_encoder,
     models_folder,
     write_features,
@@ -200,7 +201,7 @@ def iter_run(
     with slide:
         with _timed(seconds, "Loading the model"):
             mil = resolve_models(model)
-            _check_spread(mil, mc_dropout)
+            _check_spread(mil, also, mc_dropout)
         if features is not None:
             yield Progress(BRINGING)
             with _timed(seconds, BRINGING):
@@ -242,12 +243,12 @@ def _check_scores(also: Sequence[str], mc_dropout: int) -> None:
         raise ValueError(f"a spread takes 2 passes or more, not {mc_dropout}")
 
 
-def _check_spread(models: Sequence[MILModel], mc_dropout: int) -> None:
+def _check_spread(models: Sequence[MILModel], also: Sequence[str], mc_dropout: int) -> None:
     """Refuse models that cannot be taken together, or passes that could not differ."""
     if len(models) > 1 and mc_dropout:
         raise ModelError("Passes with dropout are of one model. Give one model, or several without passes.")
     if len(models) > 1:
-        check_members(models)
+        check_members(models, also)
     elif mc_dropout:
         check_dropout(models[0])
 
@@ -379,17 +380,26 @@ def resolve_encoder(encoder: Encoder | str | os.PathLike[str] | None, card: Mode
     if encoder is None:
         if not card.encoder:
             raise ModelError(
-                f'The model "{card.title or card.pooling}" does not say which encoder it takes. '
-                "Choose one (--encoder on the command line)."
+                f'The model "{card.title or card.pooling}" does not say which encoder it takes, only that it gives '
+                f"{card.in_features:,} numbers per patch. Choose the one it was trained with (--encoder on the command "
+                "line)."
             )
         encoder = card.encoder
     if isinstance(encoder, str | os.PathLike):
+        _check_known(os.fspath(encoder), card)
         # the model's tiles win: that is what it was trained on, and a file new here need not say its own
         encoder = load_encoder(os.fspath(encoder), tile_px=card.tile_px or None, mpp=card.mpp or None)
     reason = check_fit(card, encoder.info)
     if reason:
         raise ModelError(reason)
     return encoder
+
+
+def _check_known(name: str, card: ModelCard) -> None:
+    """Refuse an encoder that is known to give other features than a model takes, before gigabytes of it are fetched."""
+    info = next((entry.info for entry in known_encoders() if entry.name == name), None)
+    if info is not None and (card.encoder not in ("", name) or card.in_features != info.dim):
+        raise ModelError(str(check_fit(card, info)))
 
 
 @contextmanager

@@ -184,7 +184,8 @@ def iter_ensemble_map(
     FeaturesError, MapError
         As in `iter_attention_map`.
     """
-    check_members(models)
+    names, also = None if names is None else list(names), list(also)
+    check_members(models, [name for name in [*(names or ()), *also] if name in _WORKS])
     bag = _bag(models, features)
     given = shared_scores(models)
     empty = BagOutput(torch.empty(0), given)

@@ -93,13 +93,15 @@ class _Moments:
         return np.sqrt(self._squares / self.count).astype(np.float32)
 
 
-def check_members(models: Sequence[MILModel]) -> None:
+def check_members(models: Sequence[MILModel], further: Sequence[str] = ()) -> None:
     """Refuse models that do not belong together in an ensemble.
 
     Parameters
     ----------
     models : sequence of MILModel
         Two or more.
+    further : sequence of str
+        Scores that are to be computed for each; with any of them the models need share none of their own.
 
     Raises
     ------
@@ -125,35 +127,28 @@ def check_members(models: Sequence[MILModel]) -> None:
                     f'"{_title(card)}" and "{_title(first)}" cannot be taken together: their {what} differ '
                     f"({found}; {wanted}). Give models that were trained for the same task on the same features."
                 )
-    shared_scores(models)
+    if not further and not shared_scores(models):
+        each = "; ".join(f"{_title(model.card)}: {', '.join(_given(model))}" for model in models)
+        raise ModelError(
+            f"These models have no score in common, so there is no map of them together ({each}). "
+            "Give models whose poolings share one, or ask for one that is computed for any (leave_one_out)."
+        )
 
 
 def shared_scores(models: Sequence[MILModel]) -> dict[str, Score]:
-    """Return the scores that all models give under one name, kind and shape, as a bag of two patches shows them.
-
-    Raises
-    ------
-    ModelError
-        If there is none.
-    """
-    given = []
-    for model in models:
-        like = next(model.parameters())
-        with torch.inference_mode():
-            answer = model.eval()(torch.zeros(2, model.card.in_features, dtype=like.dtype, device=like.device))
-        given.append(answer.scores)
-    shared = {
+    """Return the scores that all models give under one name, kind and shape, as a bag of two patches shows them."""
+    given = [_given(model) for model in models]
+    return {
         name: score
         for name, score in given[0].items()
         if all(name in other and _form(other[name]) == _form(score) for other in given[1:])
     }
-    if not shared:
-        each = "; ".join(f"{_title(m.card)}: {', '.join(found)}" for m, found in zip(models, given, strict=True))
-        raise ModelError(
-            f"These models have no score in common, so there is no map of them together ({each}). "
-            "Give models whose poolings share one."
-        )
-    return shared
+
+
+def _given(model: MILModel) -> Mapping[str, Score]:
+    like = next(model.parameters())
+    with torch.inference_mode():
+        return model.eval()(torch.zeros(2, model.card.in_features, dtype=like.dtype)).scores  # type: ignore[no-any-return]
 
 
 def ensemble_card(models: Sequence[MILModel]) -> ModelCard:

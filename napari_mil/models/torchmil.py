@@ -83,9 +83,12 @@ class TorchmilPooling(TokenModel):
 
     def _run(self, h: Tensor, **asked: bool) -> Tensor:
         needs = {"mask": h.new_ones(h.shape[:2])} if _how(type(self.inner)) == "return_inst_cam" else {}
-        with _same_draws(self.training):
+        with _same_draws(self.training, self._dropout_is_on()):
             answer: Tensor = self.inner(h, **needs, **asked)
         return answer
+
+    def _dropout_is_on(self) -> bool:
+        return any(layer.training and isinstance(layer, nn.modules.dropout._DropoutNd) for layer in self.modules())
 
     def _by_class(self, logit: Tensor) -> Tensor:
         """Return one logit for each of the bags, (B,), as logits (B, C)."""
@@ -172,15 +175,19 @@ def _sizes(made: type[nn.Module]) -> dict[str, int | float | str]:
 
 
 @contextmanager
-def _same_draws(training: bool) -> Iterator[None]:
-    """Let a model draw the same random numbers at every prediction, and leave the global generators as they were."""
+def _same_draws(training: bool, dropout: bool) -> Iterator[None]:
+    """Let a model draw the same random numbers at every prediction, and leave the global generators as they were.
+
+    In a pass with dropout on, torch's global generator, which the pass has seeded, decides which.
+    """
     if training:
         yield
         return
+    seed = int(torch.randint(2**31, ())) if dropout else 0
     before = np.random.get_state()  # noqa: NPY002 - torchmil draws from numpy's global generator
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        np.random.seed(0)  # noqa: NPY002
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
         try:
             yield
         finally:
