@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,46 @@ from ..console import Console
 from ..models import MODEL_NAMES
 from ..training import RECIPES
 from ._options import Device, DeviceOption, Json, app, finite, pooling_name, run_command
+
+_HOW = "How it is fitted (by default as the recipe says)"
+_RARE = "For special needs (by default as the recipe says)"
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes."""
+
+    cosine = "cosine"
+    constant = "constant"
+    steps = "steps"
+
+
+class Loss(StrEnum):
+    """What is minimised."""
+
+    cross_entropy = "cross-entropy"
+    focal = "focal"
+
+
+class Sampling(StrEnum):
+    """Which bags an epoch shows."""
+
+    each = "each"
+    balanced = "balanced"
+
+
+class Precision(StrEnum):
+    """What matrices are multiplied in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def recipe_name(name: str) -> str:
+    """Pass on the name of a recipe, or refuse it."""
+    if name not in RECIPES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}")
+    return name
 
 
 @app.command()
@@ -26,33 +67,111 @@ def train(
             help=f"How patches become one prediction: {', '.join(MODEL_NAMES)}, or torchmil:<Class> of that package.",
         ),
     ] = "gated-attention",
-    folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
     recipe: Annotated[
-        str, typer.Option(help=f"What the training options start from: {', '.join(RECIPES)}.")
+        str,
+        typer.Option(
+            callback=recipe_name,
+            help=f"Settings to start from: {', '.join(RECIPES)}. 'halving' halves 3e-4 every ten epochs; the last six "
+            "are those of the original projects. Options below change single settings.",
+        ),
     ] = "default",
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the training slides.")] = None,
-    patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = None,
-    lr: Annotated[float | None, typer.Option(min=1e-8, callback=finite, help="Learning rate.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0.0, callback=finite, help="Weight decay.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights and order.")] = 0,
+    folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights, order and sampling.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a training into --out was stopped.")] = False,
     title: Annotated[str, typer.Option(help="Name on the model's card.")] = "",
     task: Annotated[str, typer.Option(help="What it predicts, in a sentence, on the model's card.")] = "",
     device: DeviceOption = Device.auto,
     json_output: Json = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=_HOW, help="At most so many passes over the training slides.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=_HOW, help="Stop after so many epochs without improvement.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=1e-8, callback=finite, rich_help_panel=_HOW, help="Learning rate.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0.0, callback=finite, rich_help_panel=_HOW, help="Weight decay.")
+    ] = None,
+    schedule: Annotated[
+        Schedule | None, typer.Option(rich_help_panel=_HOW, help="How the learning rate goes from epoch to epoch.")
+    ] = None,
+    warmup_epochs: Annotated[
+        int | None, typer.Option(min=0, rich_help_panel=_HOW, help="Epochs in which the learning rate rises.")
+    ] = None,
+    sampling: Annotated[
+        Sampling | None,
+        typer.Option(rich_help_panel=_HOW, help="Each slide once an epoch, or every class as often as any other."),
+    ] = None,
+    class_weights: Annotated[
+        bool | None,
+        typer.Option(
+            "--class-weights/--no-class-weights", rich_help_panel=_HOW, help="Weigh the loss by rarity of the class."
+        ),
+    ] = None,
+    max_patches: Annotated[
+        int | None,
+        typer.Option(min=0, rich_help_panel=_HOW, help="Patches of a larger slide drawn for each epoch; 0 takes all."),
+    ] = None,
+    loss: Annotated[Loss | None, typer.Option(rich_help_panel=_RARE, help="What is minimised.")] = None,
+    focal_gamma: Annotated[
+        float | None,
+        typer.Option(min=0.0, callback=finite, rich_help_panel=_RARE, help="Exponent of the focal loss."),
+    ] = None,
+    entropy_weight: Annotated[
+        float | None,
+        typer.Option(callback=finite, rich_help_panel=_RARE, help="Above 0 spreads attention, below gathers it."),
+    ] = None,
+    hard_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            callback=finite,
+            rich_help_panel=_RARE,
+            help="Share of the patches of wrongly positive slides that are shown once more as negative.",
+        ),
+    ] = None,
+    bags_per_step: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=_RARE, help="Slides whose gradients are averaged.")
+    ] = None,
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(min=0.0, callback=finite, rich_help_panel=_RARE, help="Longest gradient of a step; 0 for any."),
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(rich_help_panel=_RARE, help="What matrices are multiplied in.")
+    ] = None,
 ) -> None:
     """Train a MIL model on feature files with patient-disjoint folds."""
-    from ..describe import describe_training
-    from ..features import choose_device
-    from ..training import iter_train, load_bags, read_cohort
-
     given: dict[str, Any] = {
         "epochs": epochs,
         "patience": patience,
         "lr": lr,
         "weight_decay": weight_decay,
-        "seed": seed,
+        "schedule": schedule,
+        "warmup_epochs": warmup_epochs,
+        "sampling": sampling,
+        "class_weights": class_weights,
+        "max_patches": max_patches,
+        "loss": loss,
+        "focal_gamma": focal_gamma,
+        "entropy_weight": entropy_weight,
+        "hard_share": hard_share,
+        "bags_per_step": bags_per_step,
+        "clip_norm": clip_norm,
+        "precision": precision,
     }
-    how = replace(RECIPES[recipe], **{name: value for name, value in given.items() if value is not None}, seed=seed)
+    plain = {name: getattr(value, "value", value) for name, value in given.items() if value is not None}
+    try:
+        how = replace(RECIPES[recipe], **plain, seed=seed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+    from ..describe import describe_training
+    from ..features import choose_device
+    from ..training import iter_train, load_bags, read_cohort
 
     def work() -> None:
         console = Console(json_output)
@@ -68,6 +187,7 @@ def train(
                 title=title,
                 task=task,
                 device=choose_device(device.value).device,
+                resume=resume,
             )
         )
         console.result(*describe_training(result, out))
