@@ -28,6 +28,22 @@ def finished_training(out: Path) -> bool:
     return any((out / name).exists() for name in ("model.safetensors", "summary.json"))
 
 
+def stopped_training(out: Path) -> bool:
+    """Tell whether a folder holds a training that was stopped and can go on.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+
+    Returns
+    -------
+    bool
+        True where there is something to go on from.
+    """
+    return (out / "resume.pt").is_file() and not finished_training(out)
+
+
 def free_folder(wanted: Path) -> Path:
     """Return a folder, or the next by number that holds no finished training.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QFormLayout,
     QLabel,
     QLineEdit,
@@ -20,7 +21,7 @@ from ..worker import Job, JobSlot
 from .choice_box import Choice, ChoiceBox
 from .path_row import PathRow
 from .train_choices import POOLINGS, pooling_choices, recipe_choices
-from .train_folder import finished_training, free_folder
+from .train_folder import finished_training, free_folder, stopped_training
 from .train_more import TrainMore
 from .train_request import Checked, TrainRequest, Wanted, check_steps
 from .train_words import cohort_words
@@ -107,6 +108,7 @@ class TrainForm(QWidget):
             device,
             self.title.text().strip() or self.title.placeholderText(),
             self.task.text().strip() or self.task.placeholderText(),
+            self.go_on.isChecked() and stopped_training(out),
         )
 
     def choices(self) -> dict[str, str | int]:
@@ -143,6 +145,12 @@ class TrainForm(QWidget):
         if self.out.path is not None:
             self.out.show_path(free_folder(self.out.path))
 
+    def refresh_folder(self) -> None:
+        """Look at what the folder for results holds: a training may have ended or been stopped in it."""
+        out = self.out.path
+        self.go_on.setVisible(out is not None and stopped_training(out))
+        self.changed.emit()
+
     def set_devices(self, choices: list[Choice]) -> None:
         """Offer the devices of this computer."""
         self.more.device.set_choices(choices)
@@ -165,6 +173,13 @@ class TrainForm(QWidget):
         self.task.setToolTip("What the model predicts, in a sentence: it stands below the model where it is chosen")
         self.table_note, self.features_note, self.pooling_note = (_note(self) for _ in range(3))
         self.out.line.setToolTip("Models, figures and tables of this training go here; the folder is made if need be.")
+        self.go_on = QCheckBox("&Go on where it was stopped", self)
+        self.go_on.setChecked(True)
+        self.go_on.setToolTip(
+            "A training into this folder was stopped before its end. Ticked, it goes on, with what was chosen then; "
+            "else it begins anew."
+        )
+        self.go_on.setVisible(False)
         form = QFormLayout(self)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for label, field in (
@@ -174,7 +189,7 @@ class TrainForm(QWidget):
             ("&Recipe", self.recipe),
             ("&Name", self.title),
             ("Tas&k", self.task),
-            ("Res&ults", self.out),
+            ("Res&ults", _with_note(self.out, self.go_on)),
         ):
             form.addRow(label, field)
         self.more = TrainMore(self)
@@ -185,7 +200,7 @@ class TrainForm(QWidget):
         self.features.changed.connect(self.look_again)
         self.more.folds.valueChanged.connect(self.look_again)
         self.more.seed.valueChanged.connect(self.look_again)
-        self.out.changed.connect(self.changed)
+        self.out.changed.connect(self.refresh_folder)
         self.pooling.currentIndexChanged.connect(self._pooling_changed)
         self.recipe.currentIndexChanged.connect(self._recipe_changed)
 
@@ -264,7 +279,7 @@ class TrainForm(QWidget):
             self.task.setPlaceholderText(f"Tells {', '.join(names[:-1])} from {names[-1]}")
 
 
-def _with_note(field: QWidget, note: QLabel) -> QWidget:
+def _with_note(field: QWidget, note: QWidget) -> QWidget:
     box = QWidget(field.parentWidget())
     layout = QVBoxLayout(box)
     layout.setContentsMargins(0, 0, 0, 0)

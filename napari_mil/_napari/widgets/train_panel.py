@@ -26,7 +26,7 @@ from ..worker import Job, JobSlot
 from .choices import find_devices
 from .dock_panel import DockPanel, notify
 from .train_curves import TrainCurves
-from .train_folder import keep_model
+from .train_folder import keep_model, stopped_training
 from .train_form import TrainForm
 from .train_request import EpochsProgress, TrainRequest, train_steps
 from .train_words import result_words, training_line
@@ -205,7 +205,7 @@ class TrainPanel(DockPanel):
             self.say(training_line(step))
 
     def _done(self, result: TrainingResult) -> None:
-        self._result = result
+        self._jobs.job, self._result = None, result
         self.curves.show_kept({fold.fold: fold.best_epoch for fold in result.folds})
         self.words.setText(result_words(result))
         self.form.propose_next()
@@ -215,12 +215,17 @@ class TrainPanel(DockPanel):
         self._ended(notify(error), error=True)
 
     def _cancelled(self) -> None:
-        self._ended("Cancelled: there is no model to use. Finished folds stay in the folder of the results.")
+        kept = self._request is not None and stopped_training(self._request.out)
+        self._ended(
+            "Cancelled: there is no model to use yet. What was done is kept: Train goes on from there."
+            if kept
+            else "Cancelled before the first epoch ended: nothing was kept."
+        )
 
     def _ended(self, line: str, *, error: bool = False) -> None:
         self._jobs.job = None
         self.bar.setVisible(False)
-        self._refresh()
+        self.form.refresh_folder()
         # after the refresh, which may have a line of its own for the next training
         self.say(line, error=error)
 

@@ -30,6 +30,8 @@ class TrainRequest:
         "auto", "cpu", "cuda" or "mps".
     title, task : str
         For the model's card.
+    resume : bool
+        Go on where a training into the folder was stopped.
     """
 
     table: Path
@@ -43,6 +45,7 @@ class TrainRequest:
     device: str
     title: str
     task: str
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ def train_steps(request: TrainRequest) -> Steps[TrainingResult]:
         device=request.device,
         title=request.title,
         task=request.task,
+        resume=request.resume,
     )
     waiting: list[EpochProgress] = []
     pacer = Pacer("Training", 1)
