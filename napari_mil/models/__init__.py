@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ._leave_one_out import iter_leave_one_out as iter_leave_one_out
     from ._registry import MODEL_NAMES as MODEL_NAMES
     from ._registry import create_model as create_model
+    from ._registry import gives_leave_one_out as gives_leave_one_out
+    from ._registry import has_dropout as has_dropout
     from ._registry import is_known as is_known
     from ._uncertainty import check_dropout as check_dropout
     from ._uncertainty import dropout_passes as dropout_passes
@@ -54,7 +56,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_hub": ["MODEL_ENDINGS", "is_on_hub"],
         "_gradients": ["GRADIENT_STEPS", "iter_gradient_x_input", "iter_integrated_gradients"],
         "_leave_one_out": ["iter_leave_one_out"],
-        "_registry": ["MODEL_NAMES", "create_model", "is_known"],
+        "_registry": ["MODEL_NAMES", "create_model", "gives_leave_one_out", "has_dropout", "is_known"],
         "_uncertainty": ["check_dropout", "dropout_passes"],
     },
 )

@@ -34,6 +34,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
 
 MODEL_NAMES: tuple[str, ...] = tuple(_CLASSES)
 TORCHMIL = "torchmil:"
+_MOST = 10_000_000  # of any size: a false card is to be told, not tried
 
 
 def create_model(
@@ -107,13 +108,28 @@ def empty_model(card: ModelCard) -> MILModel:
 
     model_class = _model_class(card.pooling)
     _check_sizes(card, model_class)
-    with torch.device("meta"):
-        return model_class(card).eval()
+    try:
+        with torch.device("meta"):
+            return model_class(card).eval()
+    except (RuntimeError, TypeError, ValueError) as error:
+        why = str(error).split("\n", 1)[0]
+        raise ModelError(f"A {card.pooling} model cannot be made with these sizes: {why}.") from error
 
 
 def is_known(name: str) -> bool:
     """Tell whether a name is one of `MODEL_NAMES` or of a model that torchmil may have."""
     return name in _CLASSES or name.startswith(TORCHMIL)
+
+
+def gives_leave_one_out(name: str) -> bool:
+    """Tell whether a pooling gives leave-one-out by itself, rather than by computing the bag anew for each patch."""
+    return name in _CLASSES and name not in ("additive", "transmil", "tda")
+
+
+def has_dropout(card: ModelCard) -> bool:
+    """Tell whether a model was made with dropout, which passes could differ by; without loading torch."""
+    shares = [share for key, share in card.config.items() if key.endswith("dropout")]
+    return any(isinstance(share, int | float) and share > 0 for share in shares)
 
 
 def _model_class(name: str) -> type[MILModel]:
@@ -153,8 +169,8 @@ def _check_one_of(key: str, value: object, choices: tuple[object, ...]) -> None:
 
 
 def _check_whole(key: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ModelError(f"The size {key} of a model must be a whole number from {least} up, not {value!r}.")
+    if not isinstance(value, int) or not least <= value <= _MOST:
+        raise ModelError(f"The size {key} of a model must be a whole number from {least} to {_MOST:,}, not {value!r}.")
 
 
 def _check_number(key: str, value: object) -> None:

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from napari_mil.errors import ModelError
-from napari_mil.models import create_model, dropout_passes, is_known, iter_leave_one_out, load_model, read_entry, save_model
+from napari_mil.models import (
+    create_model,
+    dropout_passes,
+    is_known,
+    iter_leave_one_out,
+    load_model,
+    read_entry,
+    save_model,
+)
 from napari_mil.progress import finish
 
 WHOLE = ["ABMIL", "CLAM_SB", "DSMIL", "DTFDMIL", "IIBMIL", "ProbSmoothABMIL", "TransMIL", "TransformerABMIL"]
@@ -145,7 +153,7 @@ def test_without_torchmil_its_checkpoint_says_what_to_install(tmp_path, monkeypa
 
 
 def test_passes_with_dropout_differ_and_a_seed_gives_them_again(theirs):
-    model = create_model("torchmil:TransMIL", in_features=16, n_classes=1, seed=3, dropout=0.5)
+    model = create_model("torchmil:TransformerABMIL", in_features=16, n_classes=1, seed=3, transf_dropout=0.5)
     first, again = (torch.stack([one.logits for one in dropout_passes(model, BAG, 3, 1)]) for _ in range(2))
     assert torch.equal(first, again)
     assert float(first.std()) > 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from napari_mil.errors import ModelError
-from napari_mil.models import MODEL_NAMES, check_dropout, create_model, dropout_passes
+from napari_mil.models import MODEL_NAMES, check_dropout, create_model, dropout_passes, gives_leave_one_out, has_dropout
 
 D = 5
 SMALL = {
@@ -91,3 +91,11 @@ def test_one_pass_has_no_spread():
     model, bag = make("attention")
     with pytest.raises(ValueError, match="at least 2 passes"):
         next(dropout_passes(model, bag, 1))
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_what_the_card_says_without_torch_is_what_the_model_does(name):
+    for dropout in (0.0, 0.2):
+        model, bag = make(name, dropout=dropout)
+        assert has_dropout(model.card) == any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
+    assert gives_leave_one_out(name) == ("leave_one_out" in model(bag).scores)

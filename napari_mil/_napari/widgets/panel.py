@@ -16,7 +16,8 @@ from ...maps import DISCLAIMER
 from ...progress import Progress
 from ...slides import slide_name
 from ..layers import KEY, made_from, tissue_layer_data
-from ..overlay import Overlay, overlay_layer_data
+from ..overlay import Overlay
+from ..overlay_data import overlay_layer_data
 from ..session import attach
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
@@ -242,6 +243,8 @@ def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:
         tissue=request.tissue,
         within=request.within,
         isolated=request.isolated,
+        also=request.also,
+        mc_dropout=request.mc_dropout,
     )
     return result, tissue_layer_data(result.mask, result.slide)
 

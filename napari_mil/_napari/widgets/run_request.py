@@ -36,6 +36,10 @@ class RunRequest:
         Outlines to stay within.
     isolated : bool
         Whether patches are encoded in a process of its own.
+    also : tuple of str
+        Scores to compute besides the model's own.
+    mc_dropout : int
+        Passes with dropout on, for a spread; 0 for none.
     """
 
     layer: Layer
@@ -47,6 +51,8 @@ class RunRequest:
     tissue: TissueMask | str | None = None
     within: tuple[Annotation, ...] | None = None
     isolated: bool = False
+    also: tuple[str, ...] = ()
+    mc_dropout: int = 0
 
 
 def progress_line(step: Progress) -> str:

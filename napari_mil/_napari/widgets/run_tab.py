@@ -23,6 +23,7 @@ from ...errors import NapariMilError
 from ...preferences import keep_scale, keep_true_colours, read_preferences
 from ..layers import mpp_of, show_true_colours, slide_of
 from ..rescale import change_scale
+from .also_field import AlsoField
 from .choice_box import Choice, ChoiceBox
 from .choices import encoder_choices, encoder_wanted, find_devices
 from .model_field import ModelField
@@ -89,7 +90,19 @@ class RunTab(QWidget):
         own = layer.metadata["napari_mil"].get("mpp")
         tissue, within = self.tissue.wanted()
         apart = self.isolated.isChecked()
-        return RunRequest(layer, opened.path, own, model.value, encoder.value, device.value, tissue, within, apart)
+        return RunRequest(
+            layer,
+            opened.path,
+            own,
+            model.value,
+            encoder.value,
+            device.value,
+            tissue,
+            within,
+            apart,
+            self.also.scores,
+            self.also.passes,
+        )
 
     def add_model(self, name: str | Path) -> None:
         """Offer a model and choose it.
@@ -157,7 +170,7 @@ class RunTab(QWidget):
         self.encoder, self.device = ChoiceBox("Encoder", self), ChoiceBox("Device", self)
         self.scale, self.colours = ScaleField(self), ColourField(self)
         self.tissue = TissueFields(self._viewer, self)
-        self.device_note = _quiet_label(self)
+        self.also, self.device_note = AlsoField(self), _quiet_label(self)
         self.isolated = QCheckBox("in a process of its own", self)
         self.isolated.setToolTip(
             "Takes some seconds longer to start. A graphics driver that fails ends that process and not napari, and "
@@ -178,12 +191,14 @@ class RunTab(QWidget):
             ("&Tissue", self.tissue),
             ("&Model", self.models),
             ("&Encoder", self.encoder),
+            ("A&lso", self.also),
             ("&Device", self.device),
             ("", self.isolated),
             ("", self.device_note),
         ):
             self._form.addRow(label, field)
         self._form.labelForField(self.models).setBuddy(self.model)
+        self._form.labelForField(self.also).setBuddy(self.also.gradients)
         self._form.labelForField(self.scale).setBuddy(self.scale.change)
         self._form.labelForField(self.tissue).setBuddy(self.tissue.choice)
         buttons = QHBoxLayout()
@@ -218,6 +233,7 @@ class RunTab(QWidget):
 
     def _model_changed(self, *_: Any) -> None:
         self.encoder.set_choices(encoder_choices(self.models.card))
+        self.also.show_model(self.models.card)
         self._refresh_buttons()
 
     def _device_changed(self, *_: Any) -> None:
