@@ -138,6 +138,18 @@ def test_a_model_that_does_not_fit_is_refused_before_the_work(small_slide: Path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("encoder", "dim"), [("uni2", 1536), ("colour-texture", 102)])
+def test_a_foreign_model_of_other_length_is_refused_before_anything_is_fetched(
+    small_slide: Path, shared_data: Path, tmp_path: Path, encoder: str, dim: int
+) -> None:
+    clam = shared_data / "weights" / "clam_sb_s0.pt"
+    with pytest.raises(ModelError, match=f"takes 1024 numbers per patch; {encoder} gives {dim}"):
+        nm.run(small_slide, model=clam, encoder=encoder, out=tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ModelError, match=r"which encoder it takes, only that it gives 1,024 numbers per patch"):
+        nm.run(small_slide, model=clam, out=tmp_path / "out", device="cpu")
+
+
 def test_a_model_that_names_no_encoder_asks_for_one(small_slide: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="which encoder"):
         nm.run(small_slide, model=nm.create_model("attention", in_features=5), out=tmp_path / "out")

@@ -14,7 +14,8 @@ CARD = ModelCard(
     training={
         "n_slides": 1200, "n_patients": 1000, "slides_per_class": {"normal": 700, "tumour": 500}, "folds": 3,
         "fold_aucs": [0.9, 0.92, None], "auc_mean": 0.91, "auc_sd": 0.01414, "auc_pooled": 0.905, "epochs": 12,
-        "seed": 2026, "device": "cuda", "recipe": {"lr": 3e-4, "warm_up": None, "amp": True}, "versions": {"torch": "2.15.0"},
+        "seed": 2026, "device": "cuda", "recipe": {"lr": 3e-4, "warm_up": None, "amp": True},
+        "versions": {"torch": "2.15.0"},
         "slide_hashes": [f"{k:04x}" for k in range(1200)], "site": "Aachen", "note": "Fitted on all.",
     },
 )  # fmt: skip

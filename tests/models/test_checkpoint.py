@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,41 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
             read(path)
 
 
+@pytest.mark.parametrize("length", [2**20, 2**40, 2**63])
+def test_a_header_said_to_be_huge_is_refused_at_once(saved, length):
+    saved.write_bytes(length.to_bytes(8, "little") + saved.read_bytes()[8:])
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(saved, number):
+    rewrite(saved, add={"head.bias": torch.tensor([0.0, number])})
+    with pytest.raises(
+        ModelError, match=r"head\.bias in model\.safetensors holds NaN or infinite numbers.*earlier checkpoint"
+    ):
+        load_model(saved)
+
+
+def test_damaged_bytes_are_one_sentence_or_the_same_model(saved):
+    data, rng = saved.read_bytes(), random.Random(0)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(rng.choice([1, 3, 20])):
+            damaged[rng.randrange(len(data))] = rng.randrange(256)
+        saved.write_bytes(damaged)
+        check_loads_or_refuses(saved)
+
+
+def check_loads_or_refuses(path):
+    try:
+        model = load_model(path)
+    except ModelError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert all(weight.isfinite().all() for weight in model.state_dict().values())
+
+
 def test_pickle_is_refused_unopened(tmp_path):
     class Trap:
         def __reduce__(self):
@@ -176,6 +212,8 @@ def test_newer_format_asks_for_an_update(saved):
         ({"config": {"hidden": 5, "attention_dim": -1, "dropout": 0.0}}, "attention_dim"),
         ({"config": {"hidden": 5, "attention_dim": "x", "dropout": 0.0}}, "attention_dim"),
         ({"config": {"hidden": 5, "attention_dim": 3, "dropout": "x"}}, "dropout"),
+        ({"config": {"hidden": 10**18, "attention_dim": 3, "dropout": 0.0}}, "hidden|sizes|shape"),
+        ({"config": {"hidden": 10**30, "attention_dim": 3, "dropout": 0.0}}, "hidden|sizes|shape"),
         ({"in_features": 7}, "projection.weight .*its card says"),
         ({"class_names": ["a", "b", "c"]}, "head.* in model.safetensors has the shape"),
         ({"class_names": []}, "classes"),

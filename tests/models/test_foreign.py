@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,30 @@ def test_what_torch_cannot_read_is_refused_in_words(tmp_path, content):
     (tmp_path / "m.pt").write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.pt was not opened"):
         load_model(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_bytes_are_one_sentence_or_a_model(tmp_path, zipped):
+    path, rng = tmp_path / "m.pt", random.Random(0)
+    torch.save(xmil_state(), path, _use_new_zipfile_serialization=zipped)
+    data = path.read_bytes()
+    refused = 0
+    for k in range(100):
+        damaged = bytearray(data if k % 5 else data[: rng.randrange(len(data))])
+        for _ in range(rng.choice([1, 3, 20])):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            load_model(path)
+        except ModelError:
+            refused += 1
+    assert refused >= 50
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    torch.save(xmil_state() | {"classifier.bias": torch.tensor([0.0, float("nan")])}, tmp_path / "m.pth")
+    with pytest.raises(ModelError, match=r"head\.bias in m\.pth holds NaN or infinite numbers"):
+        load_model(tmp_path / "m.pth")
 
 
 def test_a_torchscript_encoder_is_no_model(tmp_path):

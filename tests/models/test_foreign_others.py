@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,39 @@ def test_a_dtfd_file_without_its_second_tier_says_what_it_lacks(shared_data: Pat
     torch.save(parts, tmp_path / "m.pth")
     with pytest.raises(ModelError, match=r"DTFD-MIL but lacks .*att_classifier\.attention\.attention_U\.0\.bias"):
         load_model(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("ABMIL", {"att_dim": 5}),
+        ("ABMIL", {"att_dim": 5, "gated": True}),
+        ("DSMIL", {"att_dim": 5}),
+        ("DSMIL", {"att_dim": 5, "nonlinear_q": True, "nonlinear_v": True}),
+    ],
+)
+def test_torchmils_own_checkpoints_are_recognised(tmp_path, name, config):
+    theirs = pytest.importorskip("torchmil.models")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        inner = getattr(theirs, name)(in_shape=(16,), **config).eval()
+    torch.save({"state_dict": inner.state_dict(), "epoch": 3}, tmp_path / "best.pt")
+    model = load_model(tmp_path / "best.pt")
+    assert (model.card.pooling, model.card.in_features, len(model.card.class_names)) == (f"torchmil:{name}", 16, 1)
+    assert {key: model.card.config[key] for key in config} == config
+    bag = bag_of(16)
+    with torch.no_grad():
+        assert torch.equal(model(bag).logits, inner(bag[None]).reshape(1))
+
+
+def test_without_torchmil_its_checkpoint_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmil.models", None)
+    shapes = {"pool.fc1.module": (5, 16), "classifier.module": (1, 16)}
+    state = {f"{key}.weight": torch.zeros(shape) for key, shape in shapes.items()}
+    state |= {f"{key}.bias": torch.zeros(shape[0]) for key, shape in shapes.items()}
+    torch.save(state | {"pool.fc2.weight": torch.zeros(1, 5)}, tmp_path / "abmil.pt")
+    with pytest.raises(ModelError, match=r"torchmil:ABMIL needs .*pip install 'napari-mil\[torchmil\]'"):
+        load_model(tmp_path / "abmil.pt")
 
 
 def save_renamed(path, model, names, shapes, extra=None):
