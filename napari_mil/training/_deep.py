@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from ..errors import EncoderError
 from ..features import Encoder, precision, settle
@@ -104,7 +104,9 @@ class DeepMIL(nn.Module):
         if not (self.checkpointing and torch.is_grad_enabled()):
             return torch.cat([self._encode(part) for part in chunks])
         prepare_optimizers()  # what a checkpoint loads at its first use is what an optimizer loads
-        return torch.cat([checkpoint(self._encode, part, use_reentrant=False) for part in chunks])
+        # TorchScript takes the exception by which a checkpoint would end its recomputation early for a failure
+        with set_checkpoint_early_stop(False):
+            return torch.cat([checkpoint(self._encode, part, use_reentrant=False) for part in chunks])
 
     def standardised(self, images: Tensor) -> Tensor:
         """Return the features (N, D) as the pooling takes them in training."""
@@ -151,7 +153,8 @@ class DeepMIL(nn.Module):
         colours = (colours - self.colour_mean) / self.colour_std
         half = self._precision[self.device.type]
         mixed = half != torch.float32
-        with torch.autocast("cuda", half if mixed else None, enabled=mixed):
+        # as written: TorchScript must not compile between a chunk's first pass and its second, which would then differ
+        with torch.autocast("cuda", half if mixed else None, enabled=mixed), torch.jit.optimized_execution(False):
             features: Tensor = self.encoder(colours)
         return features.float()
 

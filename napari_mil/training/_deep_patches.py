@@ -20,6 +20,7 @@ from ..files import cannot_write
 from ..progress import Progress, Steps
 from ..slides import SLIDE_EXTENSIONS, Slide, open_slide, slide_name
 from ..tiling import TileGrid, find_tissue, tile
+from ._leaks import check_duplicates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -171,16 +172,19 @@ def iter_pools(
     SlideError, TilingError
         Where a slide cannot be read, has no scale or no tissue.
     CohortError
-        Where one slide is listed as two patients'.
+        Where one slide is listed under two names.
     """
+    hashes = {}
+    for row, path in enumerate(paths):
+        yield Progress(STAGE, 0, len(paths), message=f"opening {path.name}", unit="slides")
+        with open_slide(path, mpp=slide_mpp) as slide:  # what cannot be opened is said now, not after hours
+            hashes[cohort.slides[row]] = slide.ref.quickhash
+    check_duplicates(hashes)
     kept: list[NDArray[np.uint8]] = []
-    owners: dict[str, int] = {}
     for row, path in enumerate(paths):
         yield Progress(STAGE, row, len(paths), message=path.name, unit="slides")
         with open_slide(path, mpp=slide_mpp) as slide:
-            _refuse_twin(cohort, owners.setdefault(slide.ref.quickhash, row), row)
-            grid = _grid(slide, path, encoder)
-            part = spread_tiles(grid, most, np.random.default_rng([seed, row]))
+            part = spread_tiles(_grid(slide, path, encoder), most, np.random.default_rng([seed, row]))
             pixels = yield from _read(slide, part, row, len(paths))
         kept.append(store.keep(pixels))
     return kept
@@ -191,14 +195,6 @@ def _grid(slide: Slide, path: Path, encoder: EncoderInfo) -> TileGrid:
         return tile(slide, find_tissue(slide), tile_px=encoder.tile_px, mpp=encoder.mpp)
     except TilingError as err:
         raise TilingError(f"{path.name}: {err}") from err
-
-
-def _refuse_twin(cohort: Cohort, first: int, row: int) -> None:
-    if cohort.patients[first] != cohort.patients[row]:
-        raise CohortError(
-            f"{cohort.slides[first]} and {cohort.slides[row]} are the same slide, listed for the patients "
-            f"{cohort.patients[first]} and {cohort.patients[row]}. Keep one of them, else the test measures memory."
-        )
 
 
 def _read(slide: Slide, grid: TileGrid, row: int, n_slides: int) -> Steps[NDArray[np.uint8]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,7 +70,7 @@ def iter_fine_tune(
     slides : path
         Folder of the slides.
     encoder : Encoder
-        Where to begin; trained in place.
+        Where to begin; it is given back as it was.
     pooling : str
         Name of the pooling, as `create_model` takes it.
     out : path
@@ -108,7 +108,7 @@ def iter_fine_tune(
     EncoderError
         If the encoder has no weights that carry gradients, or cannot be saved; both are tried before anything is read.
     CohortError
-        If slides are missing, the same slide is listed as two patients', or the cohort cannot be divided.
+        If slides are missing, a slide is listed under two names, or the cohort cannot be divided.
     SlideError, TilingError
         If a slide cannot be read, or has no scale or no tissue.
     ModelError
@@ -126,44 +126,43 @@ def iter_fine_tune(
     name = name or re.sub(r"[^\w-]+", "_", encoder.info.name.removeprefix("timm:")) + "-tuned"
     folder = _empty_folder(Path(out))
     yield Progress(STAGE, message="trying the encoder")
+    create_model(pooling, in_features=encoder.info.dim, class_names=cohort.class_names, **dict[str, Any](config or {}))
     _check_encoder(encoder, folder, name)
     need = len(paths) * patches_per_slide * encoder.info.tile_px**2 * 3
-    with closing(PatchStore(folder, need)) as store:
+    with closing(PatchStore(folder, need)) as store, _given_back(encoder) as start:
         pools = yield from iter_pools(
             cohort, paths, encoder.info, store, most=patches_per_slide, seed=recipe.seed, slide_mpp=slide_mpp
         )
-        start = {key: value.detach().clone() for key, value in encoder.to("cpu").module.state_dict().items()}
-        device = choose_device(device).device
-        job = _Job(cohort, pools, encoder, start, pooling, config or {}, recipe, device)
+        job = _Job(cohort, pools, encoder, start, pooling, config or {}, recipe, choose_device(device).device)
         pacer = Pacer(STAGE, recipe.epochs * (sum(len(part.train) for part in parts) + len(cohort)), unit="slides")
         runs: list[_Run] = []
         for number, part in enumerate(parts, start=1):
             runs.append((yield from _run_fold(job, part, number, len(parts), _Told(pacer, runs, recipe.epochs))))
         model, epochs = yield from _fit_final(job, runs, _Told(pacer, runs, recipe.epochs))
-    results = [run.result for run in runs]
-    training = card_training(
-        cohort, encoder.info, recipe, results, epochs=epochs, patches_per_slide=patches_per_slide, device=device
-    )
-    metrics, predictions = (
-        pd.concat(tables) for tables in zip(*((r.metrics, r.predictions) for r in runs), strict=True)
-    )
-    write_tables(folder, cohort, training, metrics, predictions)
-    saved = _save(folder, name, title, task, encoder, model, training)
-    mean, sd = fold_auc(results)
-    return FineTuned(
-        out=folder,
-        model_path=folder / MODEL_FILE,
-        encoder_path=Path(saved.source),
-        encoder=saved.info,
-        pooling=pooling,
-        class_names=cohort.class_names,
-        folds=tuple(results),
-        auc_mean=mean,
-        auc_sd=sd,
-        epochs=epochs,
-        n_slides=len(cohort),
-        n_patients=len(set(cohort.patients)),
-    )
+        training = card_training(
+            cohort,
+            encoder.info,
+            recipe,
+            [run.result for run in runs],
+            epochs=epochs,
+            patches_per_slide=patches_per_slide,
+            device=job.device,
+        )
+        saved = save_encoder(encoder, folder, name, title=f"{encoder.title}, fine-tuned")
+    _save_pooling(folder / MODEL_FILE, model, saved.info, title, task, training)
+    tables = zip(*((run.metrics, run.predictions) for run in runs), strict=True)
+    write_tables(folder, cohort, training, *(pd.concat(parts_of) for parts_of in tables))
+    return _result(folder, saved, job, [run.result for run in runs], epochs)
+
+
+@contextmanager
+def _given_back(encoder: Encoder) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield a copy of an encoder's weights, and put them back at the end: its name and hash are theirs."""
+    start = {key: value.detach().clone() for key, value in encoder.to("cpu").module.state_dict().items()}
+    try:
+        yield start
+    finally:
+        encoder.to("cpu").module.load_state_dict(start)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,12 +272,10 @@ def _fit_final(job: _Job, runs: list[_Run], told: _Told) -> Steps[tuple[MILModel
     return model.split(), epochs
 
 
-def _save(
-    folder: Path, name: str, title: str, task: str, encoder: Encoder, pooling: MILModel, training: Mapping[str, Any]
-) -> Encoder:
-    """Write the encoder, then the pooling, whose card names it."""
-    saved = save_encoder(encoder, folder, name, title=f"{encoder.title}, fine-tuned")
-    info: EncoderInfo = saved.info
+def _save_pooling(
+    path: Path, pooling: MILModel, info: EncoderInfo, title: str, task: str, training: Mapping[str, Any]
+) -> None:
+    """Write the pooling with a card that names the encoder fitted with it."""
     pooling.card = replace(
         pooling.card,
         title=title,
@@ -290,8 +287,25 @@ def _save(
         mpp=info.mpp,
         training=training,
     )
-    save_model(folder / MODEL_FILE, pooling)
-    return saved
+    save_model(path, pooling)
+
+
+def _result(folder: Path, saved: Encoder, job: _Job, folds: list[DeepFold], epochs: int) -> FineTuned:
+    mean, sd = fold_auc(folds)
+    return FineTuned(
+        out=folder,
+        model_path=folder / MODEL_FILE,
+        encoder_path=Path(saved.source),
+        encoder=saved.info,
+        pooling=job.pooling,
+        class_names=job.cohort.class_names,
+        folds=tuple(folds),
+        auc_mean=mean,
+        auc_sd=sd,
+        epochs=epochs,
+        n_slides=len(job.cohort),
+        n_patients=len(set(job.cohort.patients)),
+    )
 
 
 def _check_encoder(encoder: Encoder, folder: Path, name: str) -> None:
