@@ -184,8 +184,8 @@ class TrainForm(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for label, field in (
             ("Ta&ble", _with_note(self.table, self.table_note)),
-            ("&Features", _with_note(self.features, self.features_note)),
-            ("&Pooling", _with_note(self.pooling, self.pooling_note)),
+            ("Fe&atures", _with_note(self.features, self.features_note)),
+            ("Pool&ing", _with_note(self.pooling, self.pooling_note)),
             ("&Recipe", self.recipe),
             ("&Name", self.title),
             ("Tas&k", self.task),
