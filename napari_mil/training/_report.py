@@ -40,7 +40,10 @@ def final_training(job: Job, result: TrainingResult) -> dict[str, Any]:
             f"Fitted on all {result.n_slides} slides of {result.n_patients} patients for {result.epochs} epochs, the "
             "median of the folds; the AUCs are those of the fold models on patients they had not seen."
         ),
+        "n_slides": result.n_slides,
+        "n_patients": result.n_patients,
         "folds": len(result.folds),
+        "fold_aucs": [_plain(asdict(fold))["auc"] for fold in result.folds],
         "epochs": result.epochs,
         **_plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
     }

@@ -122,36 +122,6 @@ def test_sizes_that_make_no_model_are_refused(theirs, config):
         create_model("torchmil:ABMIL", in_features=16, **config)
 
 
-@pytest.mark.parametrize(
-    ("name", "config"),
-    [
-        ("ABMIL", {"att_dim": 5}),
-        ("ABMIL", {"att_dim": 5, "gated": True}),
-        ("DSMIL", {"att_dim": 5}),
-        ("DSMIL", {"att_dim": 5, "nonlinear_q": True, "nonlinear_v": True}),
-    ],
-)
-def test_torchmils_own_checkpoints_are_recognised(theirs, tmp_path, name, config):
-    torch.manual_seed(0)
-    inner = getattr(theirs, name)(in_shape=(16,), **config).eval()
-    torch.save({"state_dict": inner.state_dict(), "epoch": 3}, tmp_path / "best.pt")
-    model = load_model(tmp_path / "best.pt")
-    assert (model.card.pooling, model.card.in_features, len(model.card.class_names)) == (f"torchmil:{name}", 16, 1)
-    assert {key: model.card.config[key] for key in config} == config
-    with torch.no_grad():
-        assert torch.equal(model(BAG).logits, inner(BAG[None]).reshape(1))
-
-
-def test_without_torchmil_its_checkpoint_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchmil.models", None)
-    shapes = {"pool.fc1.module": (5, 16), "classifier.module": (1, 16)}
-    state = {f"{key}.weight": torch.zeros(shape) for key, shape in shapes.items()}
-    state |= {f"{key}.bias": torch.zeros(shape[0]) for key, shape in shapes.items()}
-    torch.save(state | {"pool.fc2.weight": torch.zeros(1, 5)}, tmp_path / "abmil.pt")
-    with pytest.raises(ModelError, match=r"torchmil:ABMIL needs .*pip install 'napari-mil\[torchmil\]'"):
-        load_model(tmp_path / "abmil.pt")
-
-
 def test_passes_with_dropout_differ_and_a_seed_gives_them_again(theirs):
     model = create_model("torchmil:TransformerABMIL", in_features=16, n_classes=1, seed=3, transf_dropout=0.5)
     first, again = (torch.stack([one.logits for one in dropout_passes(model, BAG, 3, 1)]) for _ in range(2))

@@ -97,6 +97,8 @@ def test_card_says_what_the_model_is_and_how_it_was_measured(trained):
     assert check_fit(card, bags.encoder) is None
     assert card.training["auc_mean"] == pytest.approx(result.auc_mean)
     assert card.training["slides_per_class"] == {"normal": 12, "tumour": 12}
+    assert (card.training["n_slides"], card.training["n_patients"]) == (24, result.n_patients)
+    assert card.training["fold_aucs"] == pytest.approx([fold.auc for fold in result.folds])
     assert "fold models on patients they had not seen" in card.training["note"]
     assert result.epochs == int(np.median([fold.best_epoch for fold in result.folds]))
     fold_card = load_model(result.out / "fold_2.safetensors").card
