@@ -32,8 +32,8 @@ def criterion(recipe: Recipe) -> Callable[[Tensor, int], Tensor]:
 
 
 def _cross_entropy(logits: Tensor, target: int) -> Tensor:
-    logits = logits.float()
-    return torch.logsumexp(logits, dim=0) - logits[target]
+    logits = logits.float() if logits.dtype != torch.float64 else logits
+    return -torch.log_softmax(logits, dim=0)[target]
 
 
 def class_weights(targets: NDArray[np.int64], n_classes: int) -> Tensor:

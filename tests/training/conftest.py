@@ -32,19 +32,20 @@ def table(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def make_separable(n_slides: int = 24, class_names: tuple[str, ...] = ("normal", "tumour")) -> tuple[Cohort, Bags]:
+    """Make a cohort whose classes differ by a few patches per slide."""
+    g = np.random.default_rng(7)
+    slides = tuple(f"s{i:02d}" for i in range(n_slides))
+    labels = tuple(class_names[i % len(class_names)] for i in range(n_slides))
+    values = {}
+    for slide, label in zip(slides, labels, strict=True):
+        bag = g.normal(size=(int(g.integers(5, 12)), 4))
+        bag[:3, 0] += 6 * class_names.index(label)
+        values[slide] = (bag * [1, 10, 0.1, 1] + [0, 50, 0, -3]).astype(np.float32)  # features in odd units
+    return Cohort(slides, labels, slides, None, class_names, {}), Bags(values, ENCODER)
+
+
 @pytest.fixture(scope="session")
 def separable() -> Callable[..., tuple[Cohort, Bags]]:
-    """Return a function that makes a cohort whose classes differ by a few patches per slide."""
-
-    def make(n_slides: int = 24, class_names: tuple[str, ...] = ("normal", "tumour")) -> tuple[Cohort, Bags]:
-        g = np.random.default_rng(7)
-        slides = tuple(f"s{i:02d}" for i in range(n_slides))
-        labels = tuple(class_names[i % len(class_names)] for i in range(n_slides))
-        values = {}
-        for slide, label in zip(slides, labels, strict=True):
-            bag = g.normal(size=(int(g.integers(5, 12)), 4))
-            bag[:3, 0] += 6 * class_names.index(label)
-            values[slide] = (bag * [1, 10, 0.1, 1] + [0, 50, 0, -3]).astype(np.float32)  # features in odd units
-        return Cohort(slides, labels, slides, None, class_names, {}), Bags(values, ENCODER)
-
-    return make
+    """Return `make_separable`."""
+    return make_separable
