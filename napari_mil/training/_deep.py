@@ -153,8 +153,9 @@ class DeepMIL(nn.Module):
         colours = (colours - self.colour_mean) / self.colour_std
         half = self._precision[self.device.type]
         mixed = half != torch.float32
-        # as written: TorchScript must not compile between a chunk's first pass and its second, which would then differ
-        with torch.autocast("cuda", half if mixed else None, enabled=mixed), torch.jit.optimized_execution(False):
+        # TorchScript must not compile between a chunk's first pass and its second, which would then differ
+        as_written = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+        with torch.autocast("cuda", half if mixed else None, enabled=mixed), as_written:
             features: Tensor = self.encoder(colours)
         return features.float()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -571,3 +573,32 @@ def test_patches_keep_their_axes() -> None:
     images = as_images(pixels)
     assert images.shape == (2, 3, EDGE, EDGE)
     assert int(images[1, 2, 5, 7]) == int(pixels[1, 5, 7, 2])
+
+
+BESIDE_MESA = """
+import ctypes, sys
+ctypes.CDLL(sys.argv[1])
+import torch
+from napari_mil.features import Encoder, EncoderInfo, save_encoder
+from napari_mil.models import create_model
+from napari_mil.training import DeepMIL
+module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+encoder = Encoder(module, EncoderInfo("e", "", "0", 4, 16, 1.0), title="", source="", licence="")
+model = DeepMIL(encoder, create_model("mean", in_features=4, seed=0), chunk=2)
+model.loss(torch.zeros(5, 3, 16, 16, dtype=torch.uint8), 1, lambda z, t: -z[t]).backward()
+torch.optim.AdamW(model.parameters()).step()
+save_encoder(encoder, sys.argv[2], "tuned")
+assert "triton" not in sys.modules
+print("alive")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the clash is one of Linux drivers")
+def test_triton_stays_out_where_mesa_draws(tmp_path: Path) -> None:
+    """A checkpoint, an optimizer and an export would each load it; in a process of its own, since each does so once."""
+    found = next(iter(sorted(Path("/usr/lib").glob("*/libLLVM-*.so.1"))), None)
+    if found is None:
+        pytest.skip("Mesa's LLVM is not on this machine")
+    command = [sys.executable, "-c", BESIDE_MESA, str(found), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.stdout.strip() == "alive", (done.returncode, done.stderr)
