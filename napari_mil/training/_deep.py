@@ -22,12 +22,12 @@ class DeepMIL(nn.Module):
     with the encoder f, the pooling g, and m, s the mean and deviation of the features before training
     (`standardise`); `split` folds them into g's first layer, so that each part can be used on its own.
 
-    For small cohorts whose tissue or stain is far from what the encoder was trained on. Where a pathology encoder
-    already fits, features extracted once and a pooling trained on them cost a hundredth, and come first. A step
-    costs three passes of the encoder over its patches (forward, forward again, backward) instead of one over a whole
-    cohort; memory is that of the weights, their gradients, AdamW's two moments and the activations of `chunk` patches,
-    whatever the bag: activations of each chunk are dropped and computed again on the way back (Chen, Xu, Zhang and
-    Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174, 2016), which changes no gradient.
+    For small cohorts whose tissue or stain is far from what the encoder was trained on; features extracted once and a
+    pooling trained on them are far cheaper, and come first. Each step passes its patches through the encoder forward,
+    forward again and backward; memory is that of the weights, their gradients, AdamW's two moments and the activations
+    of `chunk` patches, whatever the bag: activations of each chunk are dropped and computed again on the way back (Chen,
+    Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174, 2016), which changes no
+    gradient.
 
     The encoder stays in evaluation mode: statistics of batch norms are frozen, and a patch's feature depends on that
     patch alone, as it will when the trained encoder is used.

@@ -57,11 +57,10 @@ def iter_fine_tune(
     """Train an encoder and a pooling end to end (`DeepMIL`) over patient-disjoint folds, then a pair on all slides.
 
     For small cohorts on which no encoder at hand does well as it is. It costs as many trainings as there are folds and
-    one more, each of ``epochs * slides * patches`` patches forward, forward again and backward: hours on a GPU for a
-    hundred slides and an encoder of 20 million weights, and weeks on a CPU; `FineTuning` and ``patches_per_slide`` set
-    it. Patches are decoded once and kept on the disk of ``out`` meanwhile, ``tile_px**2 * 3`` bytes each. Every fold
-    begins with the encoder as it was given; a fold's test slides are predicted once, by the pair that its validation
-    slides chose.
+    one more: with the defaults up to 30 000 forward passes of a patch for each slide, a backward pass counted as two,
+    where extracting features takes one for each tile; `FineTuning` and ``patches_per_slide`` set it. Patches are decoded
+    once and kept on the disk of ``out`` meanwhile, ``tile_px**2 * 3`` bytes each. Every fold begins with the encoder as
+    it was given; a fold's test slides are predicted once, by the pair that its validation slides chose.
 
     Parameters
     ----------
