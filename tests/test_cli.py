@@ -34,6 +34,9 @@ BAD_NUMBERS = [
     ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
     ["run", "a", "--model", "m", "--out", "o", "--patch-size", "128"],
     ["train", "c.csv", "--features", "f", "--out", "o", "--pooling", "sum"],
+    ["run", "a", "--model", "m", "--out", "o", "--mc-dropout", "1"],
+    ["run", "a", "--model", "m", "--model", "n", "--out", "o", "--mc-dropout", "5"],
+    ["run", "a", "--model", "m", "--out", "o", "--score", "saliency"],
 ]
 COMMAND = [sys.executable, "-m", "napari_mil.cli"]
 
@@ -196,6 +199,14 @@ def test_export_and_extract_and_train(
     assert record(command_line("info", got["files"][0]["file"], "--json"))["tile_px"] == 64
 
 
+def as_another_slide(features: Path, quickhash: str) -> None:
+    """Give a feature file the hash of another slide, since one slide under two names is refused."""
+    with h5py.File(features, "r+") as file:
+        about = json.loads(file.attrs["napari_mil"])
+        about["slide"]["quickhash"] = quickhash
+        file.attrs["napari_mil"] = json.dumps(about)
+
+
 def test_train_on_extracted_features(command_line: Call, small_cohort: Path, tmp_path: Path) -> None:
     """Two slides stand for a cohort of sixteen: the command's path is what is tried here, not the model."""
     slides = sorted(small_cohort.parent.glob("*.tif"))
@@ -204,6 +215,7 @@ def test_train_on_extracted_features(command_line: Call, small_cohort: Path, tmp
     for number in range(16):
         source = slides[number % 2]
         shutil.copy(tmp_path / "f" / f"{source.stem}.h5", tmp_path / "f" / f"s{number}.h5")
+        as_another_slide(tmp_path / "f" / f"s{number}.h5", f"partial:{number}")
         rows.append(f"s{number},{'tumour' if number % 2 else 'normal'},p{number}")
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     said = record(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import napari_mil as nm
-from napari_mil.errors import ExportError, FeaturesError, ModelError, OtherSlideError
+from napari_mil.errors import ExportError, FeaturesError, MapError, ModelError, OtherSlideError
 from napari_mil.features import write_foreign
 from napari_mil.pipeline import features_path
 from napari_mil.progress import finish
@@ -292,3 +292,63 @@ def test_features_and_what_extracting_needs_exclude_one_another(
     model = nm.create_model("mean", in_features=7)
     with pytest.raises(ModelError, match="7 numbers per patch"):
         nm.run(small_slide, model=model, features=done[0] / "features.h5")
+
+
+@pytest.fixture(scope="module")
+def members(untrained_model: Path) -> list:
+    first = nm.load_model(untrained_model)
+    made = []
+    for seed, pooling in enumerate(("gated-attention", "attention")):
+        model = nm.create_model(
+            pooling, in_features=first.card.in_features, class_names=first.card.class_names, seed=seed, dropout=0.25
+        )
+        model.card = replace(first.card, pooling=pooling, config=model.card.config, title=pooling)
+        made.append(model)
+    return made
+
+
+def test_an_ensemble_is_run_at_once_and_said_in_the_record(done, small_slide: Path, members: list, tmp_path) -> None:
+    features = nm.read_features(done[0] / "features.h5")
+    out = tmp_path / "out"
+    result = nm.run(
+        small_slide, model=members, features=features, out=out, device="cpu", top_k=1, also=["integrated_gradients"]
+    )
+    wanted = nm.ensemble_map(members, features, also=["integrated_gradients"])
+    np.testing.assert_array_equal(result.map.scores["attention_spread"].raw, wanted.scores["attention_spread"].raw)
+    record = json.loads((out / "run.json").read_text())
+    spread = record["prediction"]["spread"]
+    assert (spread["method"], spread["members"]) == ("ensemble", 2)
+    assert [card["pooling"] for card in spread["models"]] == ["gated-attention", "attention"]
+    assert spread["probabilities"] == pytest.approx(wanted.prediction.spread.probabilities.tolist())
+    assert record["scores"]["attention_spread"] == {"kind": "spread", "of": "attention"}
+    assert record["scores"]["integrated_gradients"]["baseline"] == "zero features"
+
+
+def test_passes_with_dropout_are_seeded_and_said_in_the_record(done, small_slide, members: list, tmp_path) -> None:
+    features = nm.read_features(done[0] / "features.h5")
+    options = {"features": features, "device": "cpu", "top_k": 1, "mc_dropout": 4, "seed": 9}
+    result = nm.run(small_slide, model=members[0], out=tmp_path / "out", **options)
+    wanted = nm.attention_map(members[0], features, mc_dropout=4, seed=9)
+    np.testing.assert_array_equal(result.map.scores["attention"].raw, wanted.scores["attention"].raw)
+    spread = json.loads((tmp_path / "out" / "run.json").read_text())["prediction"]["spread"]
+    assert (spread["method"], spread["members"], spread["seed"]) == ("mc-dropout", 4, 9)
+
+
+def _stages(steps, only: str) -> None:
+    for step in steps:
+        assert step.stage == only
+
+
+def test_what_cannot_be_computed_is_refused_before_the_work(small_slide, untrained_model, members: list) -> None:
+    for options, words in (
+        ({"model": untrained_model, "mc_dropout": 5}, "no dropout"),
+        ({"model": members, "mc_dropout": 5}, "of one model"),
+        ({"model": [untrained_model, untrained_model]}, "given twice"),
+        ({"model": []}, "No model"),
+        ({"model": untrained_model, "also": ["saliency"]}, "no further score saliency"),
+    ):
+        steps = nm.iter_run(small_slide, device="cpu", **options)
+        with pytest.raises((ModelError, MapError), match=words):
+            _stages(steps, "Opening the slide")
+    with pytest.raises(ValueError, match="2 passes or more"):
+        next(nm.iter_run(small_slide, model=untrained_model, mc_dropout=1))

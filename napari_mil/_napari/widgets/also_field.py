@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from ...models import gives_leave_one_out, has_dropout
 
@@ -32,7 +32,7 @@ _NO_DROPOUT = (
 
 
 class AlsoField(QWidget):
-    """Three boxes in a row; what a model cannot or need not compute is greyed, with the reason in its tooltip.
+    """Three boxes; what a model cannot or need not compute is greyed, with the reason in its tooltip.
 
     Parameters
     ----------
@@ -42,20 +42,17 @@ class AlsoField(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.gradients, self.leave_out = QCheckBox("gradients", self), QCheckBox("leave-out", self)
+        self.gradients, self.leave_out = QCheckBox("gradients", self), QCheckBox("leaving each patch out", self)
         self.spread = QCheckBox("spread", self)
         self.gradients.setToolTip(_GRADIENTS)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        for box, name in (
-            (self.gradients, "Also compute gradients"),
-            (self.leave_out, "Also compute the effect of leaving each patch out"),
-            (self.spread, "Also compute the spread"),
-        ):
-            box.setAccessibleName(name)
-            row.addWidget(box)
-        row.addStretch(1)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(2)
+        grid.addWidget(self.gradients, 0, 0)
+        grid.addWidget(self.spread, 0, 1)
+        grid.addWidget(self.leave_out, 1, 0, 1, 2)
+        for box in (self.gradients, self.spread, self.leave_out):
+            box.setAccessibleName(f"Also compute: {box.text()}")
         self.show_model(None)
 
     def show_model(self, card: ModelCard | None) -> None:
