@@ -187,7 +187,7 @@ SCALES_FOR_KIND: Mapping[ScoreKind, tuple[str, ...]] = MappingProxyType(
         "leave_one_out": ("contribution", "rank"),
         "gradient_x_input": ("contribution", "rank"),
         "integrated_gradients": ("contribution", "rank"),
-        "spread": ("spread", "rank"),
+        "spread": ("spread",),
     }
 )
 
