@@ -25,9 +25,9 @@ class DeepMIL(nn.Module):
     For small cohorts whose tissue or stain is far from what the encoder was trained on; features extracted once and a
     pooling trained on them are far cheaper, and come first. Each step passes its patches through the encoder forward,
     forward again and backward; memory is that of the weights, their gradients, AdamW's two moments and the activations
-    of `chunk` patches, whatever the bag: activations of each chunk are dropped and computed again on the way back (Chen,
-    Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174, 2016), which changes no
-    gradient.
+    of `chunk` patches, whatever the bag: activations of each chunk are dropped and computed again on the way back
+    (Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174, 2016), which
+    changes no gradient.
 
     The encoder stays in evaluation mode: statistics of batch norms are frozen, and a patch's feature depends on that
     patch alone, as it will when the trained encoder is used.

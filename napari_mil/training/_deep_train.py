@@ -58,9 +58,9 @@ def iter_fine_tune(
 
     For small cohorts on which no encoder at hand does well as it is. It costs as many trainings as there are folds and
     one more: with the defaults up to 30 000 forward passes of a patch for each slide, a backward pass counted as two,
-    where extracting features takes one for each tile; `FineTuning` and ``patches_per_slide`` set it. Patches are decoded
-    once and kept on the disk of ``out`` meanwhile, ``tile_px**2 * 3`` bytes each. Every fold begins with the encoder as
-    it was given; a fold's test slides are predicted once, by the pair that its validation slides chose.
+    where extracting features takes one for each tile; `FineTuning` and ``patches_per_slide`` set it. Patches are
+    decoded once and kept on the disk of ``out`` meanwhile, ``tile_px**2 * 3`` bytes each. Every fold begins with the
+    encoder as it was given; a fold's test slides are predicted once, by the pair that its validation slides chose.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import napari_mil as nm
 from napari_mil.errors import CohortError, EncoderError, ExportError, NapariMilError, SlideError, TilingError
-from napari_mil.features import Encoder, EncoderInfo, load_encoder, save_encoder
-from napari_mil.models import create_model, load_model
+from napari_mil.features import Encoder, EncoderInfo, list_encoders, load_encoder, save_encoder
+from napari_mil.models import check_fit, create_model, load_model
 from napari_mil.progress import finish
 from napari_mil.tiling import TileGrid
 from napari_mil.training import Cohort, DeepMIL, FineTuning, _deep_patches, iter_fine_tune, read_cohort
@@ -479,6 +479,9 @@ def test_a_run_uses_both(tuned: SimpleNamespace, cohort_table: Path, own_folders
     shutil.copytree(tuned.result.encoder_path, models / "base-tuned")
     shutil.copy(f"{tuned.result.encoder_path}.json", models)
     shutil.copy(tuned.result.model_path, models / "purple.safetensors")
+    (entry,) = (entry for entry in list_encoders() if entry.name == str(models / "base-tuned"))
+    assert entry.usable
+    assert check_fit(load_model(models / "purple.safetensors").card, entry.info) is None
     by_name = nm.run(folder / "s9.tif", model="purple", device="cpu")
     np.testing.assert_array_equal(by_name.map.prediction.logits, prediction.logits)
     with pytest.raises(NapariMilError, match=r"trained on features of base-tuned"):
