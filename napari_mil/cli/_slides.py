@@ -40,7 +40,8 @@ class FurtherScore(StrEnum):
 def run(
     slide: SlidePath,
     model: Annotated[
-        list[str], typer.Option(help="Model file, or its name in the models folder; several times for an ensemble.")
+        list[str],
+        typer.Option(help="Model file, name in the models folder, or hf:owner/name; several times for an ensemble."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     encoder: EncoderOption = None,

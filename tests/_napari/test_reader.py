@@ -86,9 +86,15 @@ def test_the_manifest_is_valid_and_names_every_slide_ending() -> None:
     manifest = PluginManifest.from_distribution("napari-mil")
     manifest.validate_imports()
     [reader] = manifest.contributions.readers
-    assert {f"*{ending}" for ending in SLIDE_EXTENSIONS} | {"*.h5", "*.pt", "*.png", "*.jpg", "*.jpeg"} == set(
-        reader.filename_patterns
-    )
+    assert {f"*{ending}" for ending in SLIDE_EXTENSIONS} | {
+        "*.h5",
+        "*.pt",
+        "*.pth",
+        "*.safetensors",
+        "*.png",
+        "*.jpg",
+        "*.jpeg",
+    } == set(reader.filename_patterns)
     root = Path(__file__).resolve().parents[2]
     assert (root / "napari.yaml").read_text() == (root / "napari_mil" / "napari.yaml").read_text()
 
