@@ -119,7 +119,10 @@ def guarded(work: Any, json_output: bool) -> int:
     except NapariMilError as err:
         return console.fail(str(err), 1)
     except KeyboardInterrupt:
-        kept = "Features extracted so far are kept: the same command goes on from there. Nothing else is half-written."
+        kept = (
+            "Features extracted so far are kept: the same command goes on from there, and a training with --resume. "
+            "Nothing else is half-written."
+        )
         return console.fail(f"Stopped. {kept}", 130)
     except BrokenPipeError:
         sys.stderr.close()

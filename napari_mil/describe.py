@@ -170,12 +170,14 @@ def describe_training(result: TrainingResult, out: Path) -> Described:
         "auc_sd": finite(result.auc_sd),
         "auc_pooled": finite(result.auc_pooled),
         "epochs": result.epochs,
+        "subsampling": result.subsampling,
     }
     text = (
         f"{result.pooling} on {result.n_slides} slides of {result.n_patients} patients, {len(result.folds)} folds\n"
         f"AUC on held-out patients: {result.auc_mean:.3f} ± {result.auc_sd:.3f} (all folds together "
         f"{result.auc_pooled:.3f})\n"
-        f"Model, fitted again on all slides for {result.epochs} epochs: {result.model_path}"
+        + (f"{result.subsampling}\n" if result.subsampling else "")
+        + f"Model, fitted again on all slides for {result.epochs} epochs: {result.model_path}"
     )
     return record, text
 

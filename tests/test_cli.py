@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Protocol
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -34,6 +35,8 @@ BAD_NUMBERS = [
     ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
     ["run", "a", "--model", "m", "--out", "o", "--patch-size", "128"],
     ["train", "c.csv", "--features", "f", "--out", "o", "--pooling", "sum"],
+    ["train", "c.csv", "--features", "f", "--out", "o", "--recipe", "none"],
+    ["train", "c.csv", "--features", "f", "--out", "o", "--epochs", "2", "--warmup-epochs", "2"],
     ["run", "a", "--model", "m", "--out", "o", "--mc-dropout", "1"],
     ["run", "a", "--model", "m", "--model", "n", "--out", "o", "--mc-dropout", "5"],
     ["run", "a", "--model", "m", "--out", "o", "--score", "saliency"],
@@ -222,8 +225,12 @@ def test_train_on_extracted_features(command_line: Call, small_cohort: Path, tmp
         command_line(
             *("train", tmp_path / "cohort.csv", "--features", tmp_path / "f", "--out", tmp_path / "m"),
             *("--folds", 2, "--epochs", 8, "--patience", 8, "--title", "Two slides", "--device", "cpu", "--json"),
+            *("--recipe", "halving", "--lr", "1e-3", "--max-patches", 5, "--no-class-weights", "--resume"),
         )
     )
+    how = json.loads((tmp_path / "m" / "summary.json").read_text())["recipe"]
+    asked = {"schedule": "steps", "lr": 1e-3, "epochs": 8, "max_patches": 5, "class_weights": False, "patience": 8}
+    assert {name: how[name] for name in asked} == asked
     assert said["slides"] == 16
     assert said["auc_pooled"] == 1.0
     model = record(command_line("info", said["model"], "--json"))

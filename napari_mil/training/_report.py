@@ -65,15 +65,22 @@ def _common_training(job: Job) -> dict[str, Any]:
 
 
 def patches_seen(job: Job) -> dict[str, Any]:
-    """Return how many patches the slides have, and of how many slides training saw a part at a time."""
-    sizes, most = job.sizes, job.recipe.max_patches
-    seen: dict[str, Any] = {"least": int(sizes.min()), "median": float(np.median(sizes)), "most": int(sizes.max())}
-    if most:
-        seen["subsampling"] = (
-            f"{int((sizes > most).sum())} of {len(sizes)} slides have more than {most} patches; "
-            f"{most} of theirs were drawn anew in each training epoch, all were used to predict."
-        )
-    return seen
+    """Return how many patches the slides have, and how training looked at them."""
+    sizes = job.sizes
+    seen = {"least": int(sizes.min()), "median": float(np.median(sizes)), "most": int(sizes.max())}
+    return {**seen, "subsampling": subsampling(job) or "none: training looked at all patches"}
+
+
+def subsampling(job: Job) -> str:
+    """Say what of the larger slides training looked at; nothing where at all of them."""
+    most = job.recipe.max_patches
+    larger = int((job.sizes > most).sum()) if most else 0
+    if not larger:
+        return ""
+    return (
+        f"{larger} of {len(job.sizes)} slides have more than {most} patches: {most} of theirs were drawn anew in each "
+        "training epoch, by the seed; all were used to validate and to test."
+    )
 
 
 def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> None:

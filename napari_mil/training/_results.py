@@ -99,6 +99,8 @@ class TrainingResult:
         Epochs that the final model was fitted for.
     n_slides, n_patients : int
         Size of the cohort.
+    subsampling : str
+        What of the larger slides training looked at, in a sentence; empty where at all of them.
     """
 
     out: Path
@@ -112,3 +114,4 @@ class TrainingResult:
     epochs: int
     n_slides: int
     n_patients: int
+    subsampling: str

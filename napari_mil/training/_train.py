@@ -22,7 +22,7 @@ from ._job import FINAL, Job
 from ._leaks import check_leaks
 from ._metrics import bag_auc
 from ._recipe import RECIPES, Recipe
-from ._report import final_training, fold_training, save, truth_and_probabilities, write_tables
+from ._report import final_training, fold_training, save, subsampling, truth_and_probabilities, write_tables
 from ._results import Epoch, EpochProgress, FoldResult, TrainingResult
 from ._resume import Resume
 
@@ -206,6 +206,7 @@ def _finish(job: Job, runs: list[_Run], pacer: Pacer, kept: Resume) -> Steps[Tra
         epochs=epochs,
         n_slides=len(job.cohort),
         n_patients=len(set(job.cohort.patients)),
+        subsampling=subsampling(job),
     )
     save(job, model, "model", final_training(job, result))
     metrics = pd.DataFrame([{"fold": run.result.fold, **asdict(epoch)} for run in runs for epoch in run.epochs])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from napari_mil.describe import describe_training
 from napari_mil.errors import CohortError, ExportError, ModelError
 from napari_mil.features import EncoderInfo, Features, write_features
 from napari_mil.models import check_fit, load_model
@@ -88,6 +89,42 @@ def test_predictions_are_those_of_the_fold_that_never_saw_the_slide(trained):
             slide = cohort.slides[row]
             expected = predict(model, bags.values[slide])
             np.testing.assert_allclose(rows.loc[slide, ["p_normal", "p_tumour"]].astype(float), expected, atol=1e-12)
+
+
+def test_validation_predictions_are_of_the_slides_that_stopped_the_fold(trained):
+    cohort, bags, result, _ = trained
+    table = pd.read_csv(result.out / "validation.csv")
+    assert list(table.columns) == ["slide", "patient", "label", "fold", "p_normal", "p_tumour"]
+    for number, fold in enumerate(make_folds(cohort, 3, 0), start=1):
+        rows = table[table["fold"] == number]
+        assert list(rows["slide"]) == [cohort.slides[row] for row in fold.val]
+        model = load_model(result.out / f"fold_{number}.safetensors")
+        expected = [predict(model, bags.values[slide]) for slide in rows["slide"]]
+        np.testing.assert_allclose(rows[["p_normal", "p_tumour"]].to_numpy(float), expected, atol=1e-12)
+
+
+def test_every_epoch_is_told_with_its_figures(trained):
+    _, _, result, progress = trained
+    table = pd.read_csv(result.out / "metrics.csv")
+    told = [(step.fold, step.epoch.epoch, step.epoch.val_auc) for step in progress if step.fold]
+    assert told == list(table[["fold", "epoch", "val_auc"]].itertuples(index=False, name=None))
+    final = [step.epoch.epoch for step in progress if step.fold == 0]
+    assert final == list(range(1, result.epochs + 1))
+    assert all(step.n_folds == 3 for step in progress)
+
+
+def test_what_of_large_slides_was_looked_at_is_said(separable, tmp_path):
+    cohort, bags = separable()
+    result = finish(iter_train(cohort, bags, "mean", tmp_path, **{**changed(epochs=2, max_patches=8), "config": {}}))
+    larger = sum(len(bag) > 8 for bag in bags.values.values())
+    assert 0 < larger < 24
+    said = load_model(result.model_path).card.training["patches_per_slide"]
+    assert said["subsampling"] == result.subsampling
+    assert result.subsampling.startswith(f"{larger} of 24 slides have more than 8 patches: 8 of theirs were drawn")
+    assert said["most"] == max(len(bag) for bag in bags.values.values())
+    record, text = describe_training(result, tmp_path)
+    assert result.subsampling in text
+    assert record["subsampling"] == result.subsampling
 
 
 def test_card_says_what_the_model_is_and_how_it_was_measured(trained):
