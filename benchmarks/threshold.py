@@ -46,7 +46,7 @@ def main() -> None:
     import napari
 
     from napari_mil._napari.launch import add, show_panel
-    from napari_mil._napari.overlay import overlay_layer_data
+    from napari_mil._napari.overlay_data import overlay_layer_data
 
     with TemporaryDirectory() as name:
         os.environ["NAPARI_MIL_MODELS"] = name
@@ -64,8 +64,8 @@ def main() -> None:
             viewer.scene.camera.zoom = base * next(zooms)
 
         changes: dict[str, Callable[[int], object]] = {
-            "threshold": lambda k: tab.threshold.setValue(100 + 20 * k),
-            "opacity": lambda k: tab.opacity.setValue(300 + 10 * k),
+            "threshold": lambda k: tab.threshold.slider.setValue(100 + 20 * k),
+            "opacity": lambda k: tab.look.opacity.setValue(300 + 10 * k),
             "scale": lambda k: tab.scale.choose(("rank", "ratio", "robust")[k % 3]),
             "score_and_class": lambda k: (
                 tab.score.choose(("attention", "contribution")[k % 2]),
@@ -73,6 +73,14 @@ def main() -> None:
             ),
         }
         figures = {name: against(bare, change, viewer) for name, change in changes.items()}
+        tab.score.choose("attention")
+        tab.scale.choose("rank")
+        # options, each against a bare redraw of the same picture
+        tab.look.outlined.setChecked(True)
+        figures["threshold_outlined"] = against(bare, changes["threshold"], viewer)
+        tab.look.outlined.setChecked(False)
+        tab.look.smooth.setChecked(True)
+        figures["threshold_smooth"] = against(bare, changes["threshold"], viewer)
         viewer.layers.remove(layer)
         viewer.close()
     met = all(figure["ratio"] <= 1.2 for figure in figures.values())

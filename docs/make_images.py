@@ -59,10 +59,10 @@ def window() -> None:
     wait(1.0)
     shoot(viewer, "map.png")
     tab = panel.heatmap_tab
-    tab.threshold.setValue(850)
+    tab.threshold.slider.setValue(850)
     annotation.visible = True
     shoot(viewer, "threshold.png")
-    tab.threshold.setValue(0)
+    tab.threshold.slider.setValue(0)
     tab.score.choose("contribution")
     shoot(viewer, "contribution.png")
     viewer.close()

@@ -16,7 +16,7 @@ from ..errors import FeaturesError, NapariMilError, PatchSizeUnknownError
 from .bags import attention_steps, grid_layer_data, read_steps
 from .layers import KEY, mpp_of, slide_of
 from .navigation import front_slide
-from .overlay import overlay_layer_data
+from .overlay_data import overlay_layer_data
 from .viewers import camera
 from .widgets.choices import model_entries
 from .widgets.patch_size_row import PatchSizeRow

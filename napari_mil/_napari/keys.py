@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,10 @@ ZOOM_KEYS = tuple(Key(f"Alt-{number}", f"Magnify {preset:g}x") for number, prese
 FIT_KEY = Key("Alt-0", "Show the whole slide")
 NEXT_KEY = Key("Alt-.", "Open the next slide in the folder")
 PREVIOUS_KEY = Key("Alt-,", "Open the previous slide in the folder")
-KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY)
+HIDE_KEY = Key("H", "Hide the maps while it is held")
+UNDO_KEY = Key("Alt-Z", "Undo the last change to how the map is shown")
+REDO_KEY = Key("Alt-Shift-Z", "Redo it")
+KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY, HIDE_KEY, UNDO_KEY, REDO_KEY)
 
 
 def bind_keys(viewer: napari.Viewer, actions: Mapping[Key, Callable[[], None]]) -> None:
@@ -47,6 +50,28 @@ def bind_keys(viewer: napari.Viewer, actions: Mapping[Key, Callable[[], None]]) 
     """
     for key, action in actions.items():
         viewer.bind_key(key.combination, _for_napari(action, key.does), overwrite=True)
+
+
+def bind_held_key(viewer: napari.Viewer, key: Key, pressed: Callable[[], Callable[[], None]]) -> None:
+    """Bind a key that does something while it is held.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    key : Key
+        Which.
+    pressed : callable
+        Called when the key goes down; what it returns is called when the key comes up.
+    """
+
+    def held(_: Any) -> Iterator[None]:
+        released = pressed()
+        yield
+        released()
+
+    held.__doc__ = key.does
+    viewer.bind_key(key.combination, held, overwrite=True)
 
 
 def _for_napari(action: Callable[[], None], does: str) -> Callable[[Any], None]:

@@ -113,10 +113,11 @@ def build_viewer(
     attach(viewer)
     add(viewer, slide_layer_data(opened))
     show_panel(viewer)
-    if amap is not None:
-        from .overlay import overlay_layer_data
+    if amap is not None and map_file is not None:
+        from ..maps import read_shown
+        from .overlay_data import overlay_layer_data
 
-        add(viewer, overlay_layer_data(amap))
+        add(viewer, overlay_layer_data(amap, read_shown(map_file)))
     # once the docks have taken their room
     QTimer.singleShot(0, viewer.reset_view)
     return viewer

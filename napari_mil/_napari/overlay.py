@@ -15,23 +15,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Layer
 
-from ..maps import SCALES_FOR_KIND, Cuts, Painter, above, view_legend
-from ..slides import slide_name
+from ..maps import (
+    SCALES_FOR_KIND,
+    Cuts,
+    Painter,
+    PatchFinder,
+    above,
+    enlarged,
+    patch_words,
+    smoothed,
+    smoothing_factor,
+    view_legend,
+)
 from .layers import KEY, placement
+from .overlay_data import axis_limits, kept_settings, raster_place
 from .settings import HeatmapSettings
+from .settings_history import History
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import napari
     from numpy.typing import NDArray
 
-    from ..maps import AttentionMap, MapView, ThresholdSummary
-    from .reader import LayerData
+    from ..maps import AttentionMap, CutBy, MapView, ThresholdSummary
 
 _KEPT_VIEWS = 16  # of 100 000 patches about 2 MB each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
-    """One score, class and scale, ready for the screen: values as shown, their place along the colours, and cuts."""
+    """One score, class, scale and look, ready for the screen: values as shown, their pixels, and cuts."""
 
     view: MapView
     values: NDArray[np.float32]
@@ -53,18 +67,28 @@ class Overlay:
         self.map: AttentionMap = layer.metadata[KEY]["map"]
         self.settings: HeatmapSettings = layer.metadata[KEY]["settings"]
         self._painter = Painter(self.map.grid)
-        self._kept: OrderedDict[tuple[str, str, int], _Shown] = OrderedDict()
+        self._finder: PatchFinder | None = None
+        self._kept: OrderedDict[tuple[Any, ...], _Shown] = OrderedDict()
         self._shown = self._prepared()
         self._summary: ThresholdSummary | None = None
+        self._asked: tuple[CutBy, float, float] = ("value", math.nan, math.nan)
         events = self.settings.events
-        for name in ("score", "class_index", "scale"):
+        for name in ("score", "class_index", "scale", "look", "colours"):
             getattr(events, name).connect(self._show_values)
-        events.threshold.connect(self._show_threshold)
+        for name in ("threshold", "inverted"):
+            getattr(events, name).connect(self._show_threshold)
         events.opacity.connect(self._show_opacity)
         layer.events.opacity.connect(self._take_opacity)
+        before = layer.metadata[KEY].pop("shown", None)
+        if before:
+            self.restore(before)
+        self.history = History(self.settings)
 
     def choose(self, *, score: str | None = None, class_index: int | None = None, scale: str | None = None) -> None:
         """Show another score, class or scale; what is not honest for the score falls back to its default scale.
+
+        A threshold chosen as a share, number or area of patches stays that; one chosen as a value, which means
+        nothing on another scale, goes back to the lowest.
 
         Parameters
         ----------
@@ -82,13 +106,44 @@ class Overlay:
         now = (name, wanted if wanted in honest else honest[0], index)
         if now == was:
             return
-        # One redraw for all three, and a threshold that means nothing on the new scale goes back to its lowest.
+        by, amount, all_shown = chosen.cut_by, self.amount, self._cut == -math.inf
+        # One redraw for all three
         with chosen.events.blocked():
             chosen.score, chosen.scale, chosen.class_index = now
-            view = self._prepared().view
-            if now[:2] != was[:2] or view.scale.diverging:
-                chosen.threshold = view.limits[0]
+            after = self._prepared()
+            if by != "value" and not all_shown:
+                chosen.threshold = after.cuts.threshold(by, amount)
+                self._asked = by, amount, chosen.threshold
+            elif now[:2] != was[:2] or after.view.scale.diverging:
+                chosen.threshold = after.view.limits[0]
+            if chosen.colours not in after.view.scale.colourmaps:
+                chosen.colours = ""
         chosen.events.score.emit(chosen.score, was[0])
+
+    def cut(self, by: CutBy, amount: float) -> None:
+        """Choose the threshold by a value, a percentile, or the number or area of the patches above it.
+
+        Parameters
+        ----------
+        by : str
+            As in `Cuts.threshold`.
+        amount : float
+            How much.
+        """
+        self.settings.cut_by = by
+        threshold = self._shown.cuts.threshold(by, amount)
+        self._asked = by, amount, threshold
+        self.settings.threshold = threshold
+
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """Show what was kept by `HeatmapSettings.to_record`, as far as this map has it."""
+        kept = kept_settings(self.map, record)
+        with self.settings.events.blocked():
+            for name, value in kept.to_record().items():
+                setattr(self.settings, name, value)
+        self.settings.events.score.emit(kept.score, kept.score)
+        self._show_opacity()
+        self.settings.events.outlined.emit(kept.outlined, kept.outlined)
 
     @property
     def view(self) -> MapView:
@@ -100,30 +155,97 @@ class Overlay:
         """Lowest and highest value of the colour bar, on the displayed scale."""
         return self.view.limits
 
+    @property
+    def cuts(self) -> Cuts:
+        """What lies above any threshold."""
+        return self._shown.cuts
+
+    @property
+    def amount(self) -> float:
+        """The threshold in what it was chosen by: a value, percent hidden, patches or square millimetres.
+
+        As it was asked for, although patches of one value stay together: else it would creep from score to score.
+        """
+        by, amount, threshold = self._asked
+        if (by, threshold) == (self.settings.cut_by, self.settings.threshold):
+            return amount
+        return self._shown.cuts.amount(self.settings.cut_by, self._cut)
+
+    @property
+    def colours(self) -> str:
+        """Name of the colour map in use."""
+        return self.settings.colours or self.view.scale.colourmap
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether nothing is hidden by the threshold."""
+        return self._cut == -math.inf and not self.settings.inverted
+
+    def shown_cells(self) -> tuple[NDArray[np.bool_], int]:
+        """Return which cells of the raster are seen (rows, cols), and how many pixels a cell's edge has."""
+        known = np.isfinite(self._shown.values)
+        upper = above(self._shown.values, self._cut)
+        return known & ~upper if self.settings.inverted else upper, self._factor
+
     def summary(self) -> ThresholdSummary:
-        """Return what lies at or above the threshold."""
+        """Return what is shown: what lies at or above the threshold, or below it where that is chosen."""
         if self._summary is None:
-            self._summary = self._shown.cuts.at(self._cut)
+            self._summary = self._shown.cuts.at(self._cut, below=self.settings.inverted)
         return self._summary
 
     def legend(self) -> str:
         """Return the words beside the map: model, score, class, scale, threshold, number of patches."""
         chosen = self.settings
-        threshold = chosen.threshold if chosen.threshold > self.limits[0] else None
-        return view_legend(self.map, self.view, threshold, self.summary())
+        threshold = None if self.shows_all else chosen.threshold
+        return view_legend(
+            self.map,
+            self.view,
+            threshold,
+            self.summary(),
+            inverted=chosen.inverted,
+            smooth=chosen.look == "smooth",
+        )
+
+    def patch_at(self, world: NDArray[np.float64]) -> int | None:
+        """Return the patch at a place in napari's world, (row, col), or None beside all patches."""
+        if self._finder is None:
+            self._finder = PatchFinder(self.map.grid)
+        scale = placement(self.map.slide.mpp)["scale"]
+        return self._finder.at((float(world[0]) / scale[0], float(world[1]) / scale[1]))
+
+    def words_at(self, world: NDArray[np.float64]) -> str:
+        """Say what is known of the patch at a place in napari's world; empty beside all patches."""
+        patch = self.patch_at(world)
+        return "" if patch is None else patch_words(self.map, self.view, self.cuts, patch)
+
+    def undo(self) -> None:
+        """Go back to what was shown before the last change."""
+        self.history.back(self.restore)
+
+    def redo(self) -> None:
+        """Go forward again to what was undone."""
+        self.history.forward(self.restore)
 
     @property
     def _cut(self) -> float:
         """The threshold; at the scale's lower end nothing is hidden, also not what lies below it."""
         return -math.inf if self.settings.threshold <= self.limits[0] else self.settings.threshold
 
+    @property
+    def _factor(self) -> int:
+        return smoothing_factor(self._shown.values.shape) if self.settings.look == "smooth" else 1
+
     def _prepared(self) -> _Shown:
         """Return what the settings ask for, from what is kept where it was shown before."""
-        key = (self.settings.score, self.settings.scale, self.settings.class_index)
+        chosen = self.settings
+        key = (chosen.score, chosen.scale, chosen.class_index, chosen.look)
         if key not in self._kept:
-            view = self.map.view(*key)
+            view = self.map.view(*key[:3])
             values = self._painter.paint(view.values).values
-            self._kept[key] = _Shown(view, values, view.scale.to_axis(values), Cuts(view, self.map.grid))
+            pixels = view.scale.to_axis(values)
+            if chosen.look == "smooth":
+                pixels = smoothed(pixels, smoothing_factor(values.shape))
+            self._kept[key] = _Shown(view, values, pixels, Cuts(view, self.map.grid))
             if len(self._kept) > _KEPT_VIEWS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
@@ -131,19 +253,31 @@ class Overlay:
 
     def _show_values(self, *_: Any) -> None:
         self._shown = self._prepared()
+        if self.layer.data.shape != self._shown.pixels.shape:
+            self._resize()
         self._show_threshold()
         # either of these draws the layer's small picture anew
-        limits = _axis_limits(self.view)
+        limits = axis_limits(self.view)
         if tuple(self.layer.contrast_limits) != limits:
             self.layer.contrast_limits_range = limits
             self.layer.contrast_limits = limits
-        if self.layer.colormap.name != self.view.scale.colourmap:
-            self.layer.colormap = self.view.scale.colourmap
+        if self.layer.colormap.name != self.colours:
+            self.layer.colormap = self.colours
+
+    def _resize(self) -> None:
+        """Give the layer as many pixels as are shown, in the same place."""
+        raster = self._painter.paint(self.view.values)
+        place = raster_place(self.map, raster, self._factor)
+        self.layer.data = self._shown.pixels.copy()
+        self.layer.scale, self.layer.translate = place["scale"], place["translate"]
 
     def _show_threshold(self, *_: Any) -> None:
-        """Write what is at or above the threshold into the layer's pixels, NaN (transparent) elsewhere."""
+        """Write what is to be seen into the layer's pixels, NaN (transparent) elsewhere."""
         self._summary = None
-        self.layer.data[...] = np.where(above(self._shown.values, self._cut), self._shown.pixels, np.nan)
+        seen, factor = self.shown_cells()
+        if factor > 1:
+            seen = enlarged(seen, factor)
+        self.layer.data[...] = np.where(seen, self._shown.pixels, np.nan)
         self.layer.refresh(extent=False, highlight=False, thumbnail=False)
 
     def _show_opacity(self, *_: Any) -> None:
@@ -183,45 +317,21 @@ def overlay_of(layer: Layer | None) -> Overlay | None:
     return made
 
 
-def overlay_layer_data(amap: AttentionMap) -> LayerData:
-    """Return layer data of a map on its default score and scale, nothing cut off.
+def front_overlay(viewer: napari.Viewer) -> Overlay | None:
+    """Return the map that is selected, else the topmost that is seen, or None where none is seen.
 
     Parameters
     ----------
-    amap : AttentionMap
-        The map.
+    viewer : napari.Viewer
+        The viewer.
 
     Returns
     -------
-    (data, attributes, "image")
-        A raster of one pixel per tile, NaN (transparent) outside the tiles, placed in microns where the slide has a
-        scale.
+    Overlay or None
+        The one that keys and the mouse mean.
     """
-    view = amap.view()
-    settings = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.limits[0])
-    raster = amap.raster(view.score, view.scale.name, view.class_index)
-    place = placement(amap.slide.mpp)
-    scale = place["scale"]
-    attributes = {
-        "name": f"{amap.model.title or amap.model.pooling} on {slide_name(amap.slide.path)}",
-        "scale": tuple(raster.l0_step * s for s in scale),
-        "translate": tuple(o * s for o, s in zip(raster.l0_origin, scale, strict=True)),
-        "units": place["units"],
-        "colormap": view.scale.colourmap,
-        "contrast_limits": _axis_limits(view),
-        "blending": "translucent_no_depth",
-        "interpolation2d": "nearest",
-        "opacity": settings.opacity,
-        "metadata": {KEY: {"map": amap, "settings": settings}},
-    }
-    return view.scale.to_axis(raster.values), attributes, "image"
-
-
-def axis_place(view: MapView, value: float) -> float:
-    """Return where a shown value lies along the colours: itself, or its log10 on a log scale."""
-    return float(view.scale.to_axis(np.array(value, np.float32)))
-
-
-def _axis_limits(view: MapView) -> tuple[float, float]:
-    low, high = view.limits
-    return axis_place(view, low), axis_place(view, high)
+    for layer in (viewer.layers.selection.active, *reversed(viewer.layers)):
+        overlay = overlay_of(layer)
+        if overlay is not None and overlay.layer.visible:
+            return overlay
+    return None

@@ -143,11 +143,11 @@ def read_maps(path: str | list[str]) -> list[LayerData]:
     MapError
         If a file is damaged.
     """
-    from ..maps import read_map
+    from ..maps import read_map, read_shown
     from .overlay_data import overlay_layer_data
 
     paths = [path] if isinstance(path, str) else list(path)
-    return [overlay_layer_data(read_map(p)) for p in paths]
+    return [overlay_layer_data(read_map(p), read_shown(p)) for p in paths]
 
 
 def read_bags(path: str | list[str]) -> list[LayerData]:

@@ -13,10 +13,21 @@ from qtpy.QtWidgets import QDockWidget, QLabel
 
 from .bag_opener import BagOpener
 from .bags import fit_width
-from .keys import FIT_KEY, NEXT_KEY, PREVIOUS_KEY, ZOOM_KEYS, bind_keys
+from .keys import (
+    FIT_KEY,
+    HIDE_KEY,
+    NEXT_KEY,
+    PREVIOUS_KEY,
+    REDO_KEY,
+    UNDO_KEY,
+    ZOOM_KEYS,
+    bind_held_key,
+    bind_keys,
+)
 from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
 from .magnification import PRESETS, view_words
 from .navigation import Neighbour, SlideSwitch, belongings, find_neighbour, front_slide, magnify, slide_layers
+from .overlay import front_overlay, overlay_of
 from .streaming import Stream, stream_of
 from .viewers import camera
 from .widgets.overview import Overview
@@ -24,6 +35,8 @@ from .widgets.slide_details import SlideDetails
 from .worker import Job, JobSlot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
     from napari.layers import Layer
     from qtpy.QtWidgets import QMainWindow, QWidget
@@ -99,7 +112,9 @@ class Session(QObject):
         actions = {key: partial(self._magnify, preset) for key, preset in zip(ZOOM_KEYS, PRESETS, strict=True)}
         actions[FIT_KEY] = partial(self._magnify, 0.0)
         actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(self.step, 1), partial(self.step, -1)
+        actions[UNDO_KEY], actions[REDO_KEY] = partial(self._change_map, "undo"), partial(self._change_map, "redo")
         bind_keys(viewer, actions)
+        bind_held_key(viewer, HIDE_KEY, self._hide_maps)
 
     def step(self, step: int) -> None:
         """Open the next slide in the folder (1) or the one before (-1), found and opened in a thread.
@@ -253,7 +268,10 @@ class Session(QObject):
         mouse = np.asarray(self._viewer.cursor.position[-2:]) - corner
         inside = self._viewer.mouse_over_canvas and bool((mouse >= 0).all() and (mouse < extent).all())
         place = (float(mouse[0]), float(mouse[1])) if inside else None
-        self.where.setText(view_words(float(view.zoom), place, scaled=mpp_of(layer) is not None))
+        words = view_words(float(view.zoom), place, scaled=mpp_of(layer) is not None)
+        overlay = front_overlay(self._viewer) if inside else None
+        patch = overlay.words_at(np.asarray(self._viewer.cursor.position[-2:])) if overlay is not None else ""
+        self.where.setText(f"{words}  |  {patch}" if patch else words)
 
     def _go(self, row: float, col: float) -> None:
         layer = front_slide(self._viewer)
@@ -269,6 +287,23 @@ class Session(QObject):
         layer = front_slide(self._viewer)
         if layer is not None:
             fit_slide(self._viewer, layer, self._canvas_px())
+
+    def _change_map(self, how: str) -> None:
+        overlay = front_overlay(self._viewer)
+        if overlay is not None:
+            getattr(overlay, how)()
+
+    def _hide_maps(self) -> Callable[[], None]:
+        """Hide the maps that are seen; return what shows them again."""
+        shown = [layer for layer in self._viewer.layers if layer.visible and overlay_of(layer) is not None]
+        for layer in shown:
+            layer.visible = False
+
+        def show() -> None:
+            for layer in shown:
+                layer.visible = True
+
+        return show
 
     def _magnify(self, magnification: float) -> None:
         if magnification == 0:

@@ -1,4 +1,4 @@
-"""File > Save: an attention map's layer as the map's own file, raw scores and provenance included."""
+"""File > Save: an attention map's layer as the map's own file, raw scores, provenance and how it is shown included."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ def write_map(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """
     from napari.utils.notifications import show_info
 
-    amap = attributes.get("metadata", {}).get(KEY, {}).get("map")
+    from ..maps import write_map as write_map_file
+
+    known = attributes.get("metadata", {}).get(KEY, {})
+    amap = known.get("map")
     if amap is None:
         show_info(
             f'"{attributes.get("name", "This layer")}" is not an attention map. Select the map\'s layer and save.'
         )
         return []
     target = path if path.lower().endswith((".h5", ".hdf5")) else f"{path}.h5"
-    amap.save(target)
+    write_map_file(target, amap, known["settings"].to_record())
     return [target]

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ._smooth import smoothed as smoothed
     from ._smooth import smoothing_factor as smoothing_factor
     from ._store import read_map as read_map
+    from ._store import read_shown as read_shown
     from ._store import write_map as write_map
     from ._threshold import CutBy as CutBy
     from ._threshold import Cuts as Cuts
@@ -87,7 +88,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "_shown": ["class_evidence", "class_log_odds", "shown"],
         "_smooth": ["enlarged", "smoothed", "smoothing_factor"],
-        "_store": ["read_map", "write_map"],
+        "_store": ["read_map", "read_shown", "write_map"],
         "_threshold": [
             "CutBy",
             "Cuts",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._threshold import summarise
+import numpy as np
+
+from ._scales import score_label
+from ._shown import one_class
+from ._threshold import Cuts
 
 if TYPE_CHECKING:
     from ._map import AttentionMap, MapView
@@ -47,7 +51,13 @@ def legend_text(
 
 
 def view_legend(
-    amap: AttentionMap, view: MapView, threshold: float | None = None, summary: ThresholdSummary | None = None
+    amap: AttentionMap,
+    view: MapView,
+    threshold: float | None = None,
+    summary: ThresholdSummary | None = None,
+    *,
+    inverted: bool = False,
+    smooth: bool = False,
 ) -> str:
     """Say the same as `legend_text` of a view that is at hand, as a slider does many times a second.
 
@@ -60,7 +70,11 @@ def view_legend(
     threshold : float or None
         On the scale shown; None where all patches are shown.
     summary : ThresholdSummary, optional
-        What lies above the threshold, where that is known already.
+        What is shown, where that is known already.
+    inverted : bool
+        Whether what lies below the threshold is shown.
+    smooth : bool
+        Whether it is drawn gradually.
 
     Returns
     -------
@@ -68,13 +82,19 @@ def view_legend(
         Lines of text.
     """
     model = amap.model.title or amap.model.pooling
-    sentence = patches_sentence(amap, view, threshold, summary)
-    lines = [model, view.title, f"Scale: {view.scale.title}", sentence, DISCLAIMER]
+    sentence = patches_sentence(amap, view, threshold, summary, inverted=inverted)
+    drawn = ["Drawn smoothly; numbers are those of the patches"] if smooth else []
+    lines = [model, view.title, f"Scale: {view.scale.title}", sentence, *drawn, DISCLAIMER]
     return "\n".join(lines)
 
 
 def patches_sentence(
-    amap: AttentionMap, view: MapView, threshold: float | None = None, summary: ThresholdSummary | None = None
+    amap: AttentionMap,
+    view: MapView,
+    threshold: float | None = None,
+    summary: ThresholdSummary | None = None,
+    *,
+    inverted: bool = False,
 ) -> str:
     """Say how many patches are shown and, above a threshold, what area and share of the tissue they are.
 
@@ -87,7 +107,9 @@ def patches_sentence(
     threshold : float or None
         On the scale shown; None where all patches are shown.
     summary : ThresholdSummary, optional
-        What lies above the threshold, where that is known already.
+        What is shown, where that is known already.
+    inverted : bool
+        Whether what lies below the threshold is shown.
 
     Returns
     -------
@@ -96,11 +118,47 @@ def patches_sentence(
     """
     if threshold is None:
         return f"All {len(amap):,} patches shown"
-    got = summarise(view, amap.grid, threshold) if summary is None else summary
+    got = Cuts(view, amap.grid).at(threshold, below=inverted) if summary is None else summary
     return (
-        f"At or above {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
+        f"{'Below' if inverted else 'At or above'} {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
         f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"
     )
+
+
+def patch_words(amap: AttentionMap, view: MapView, cuts: Cuts, patch: int) -> str:
+    """Say what is known of one patch: its score as shown and raw, its place among all, and its contribution.
+
+    Parameters
+    ----------
+    amap : AttentionMap
+        The map.
+    view : MapView
+        What is shown of it.
+    cuts : Cuts
+        Of that view.
+    patch : int
+        Its position in the grid.
+
+    Returns
+    -------
+    str
+        Such as "Attention 0.93 (rank), raw 0.00031, 812 of 10,402 from the top".
+    """
+    label = score_label(view.kind, view.of)
+    if np.isnan(view.values[patch]):
+        return f"{label}: none for this patch"
+    place, n = cuts.place(patch)
+    shown, raw = float(view.values[patch]), float(view.raw[patch])
+    words = f"{label} {shown:.3g} ({view.scale.label.lower()})"
+    if shown != raw:
+        words += f", raw {raw:.3g}"
+    words += f", {place:,} of {n:,} from the top, percentile {100 * (n - place + 1) / n:.3g}"
+    other = amap.scores.get("contribution")
+    if other is not None and view.kind != "contribution":
+        index = amap.prediction.class_index if view.class_index is None else view.class_index
+        part = one_class(other.raw[..., patch : patch + 1], other.kind, index if other.per_class else None)
+        words += f", contribution {float(part[0]):+.3g}"
+    return words
 
 
 def format_area(mm2: float) -> str:

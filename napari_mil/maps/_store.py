@@ -22,12 +22,14 @@ from ._scales import SCALES_FOR_KIND
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
 FORMAT_VERSION = 1
+_SHOWN = "napari_mil_shown"
 _GRID_FIELDS = ("tile_l0", "stride_l0", "tile_px", "mpp")
 
 
-def write_map(path: str | os.PathLike[str], amap: AttentionMap) -> None:
+def write_map(path: str | os.PathLike[str], amap: AttentionMap, shown: Mapping[str, Any] | None = None) -> None:
     """Write a map to HDF5.
 
     Datasets ``coords`` (N, 2) int64, (x, y), ``tissue_fraction`` (N,) and ``scores/<name>``; all else is JSON in the
@@ -40,6 +42,8 @@ def write_map(path: str | os.PathLike[str], amap: AttentionMap) -> None:
         Where; an older file is replaced.
     amap : AttentionMap
         The map.
+    shown : mapping, optional
+        How it is being looked at, JSON-able; see `read_shown`.
 
     Raises
     ------
@@ -69,6 +73,8 @@ def write_map(path: str | os.PathLike[str], amap: AttentionMap) -> None:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["napari_mil"] = text
+        if shown is not None:
+            file.attrs[_SHOWN] = json.dumps(dict(shown), allow_nan=False)
         file["coords"] = amap.grid.l0_rc[:, ::-1]
         file["tissue_fraction"] = amap.grid.tissue_fraction
         for name, score in amap.scores.items():
@@ -130,6 +136,28 @@ def _spread(record: dict[str, Any] | None) -> Spread | None:
 
 def _card(record: dict[str, Any]) -> ModelCard:
     return ModelCard(**{**record, "class_names": tuple(record["class_names"])})
+
+
+def read_shown(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read how a map was looked at when it was saved.
+
+    Parameters
+    ----------
+    path : path
+        A file that `read_map` reads.
+
+    Returns
+    -------
+    dict
+        As `write_map` was given it; empty where the file holds none, or none that can be read: a map is worth showing
+        without.
+    """
+    try:
+        with h5py.File(Path(path), "r") as file:
+            kept = json.loads(str(file.attrs.get(_SHOWN, "{}")))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _record(file: Any, path: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_threshold_hides_what_is_below_and_says_what_is_above(open_window, run_p
     run_panel(panel)
     [overlay] = overlays(viewer)
     tab, pixels = panel.heatmap_tab, overlay.layer.data
-    tab.threshold.setValue(750)
+    tab.threshold.slider.setValue(750)
     assert overlay.layer.data is pixels
     assert overlay.settings.threshold == pytest.approx(0.75, abs=1e-6)
     n = len(overlay.map)
@@ -53,9 +53,9 @@ def test_threshold_hides_what_is_below_and_says_what_is_above(open_window, run_p
     painted = overlay.map.raster(scale="rank").values
     np.testing.assert_array_equal(pixels, np.where(painted >= np.float32(0.75), painted, np.nan))
     assert tuple(overlay.layer.contrast_limits) == (0, 1)  # each value keeps its colour
-    assert f"<b>{expected:,}</b> of {n:,} patches" in tab.above.text()
+    assert f"<b>{expected:,}</b> of {n:,} patches" in tab.threshold.above.text()
     area = expected * (64 / 1000) ** 2
-    assert f"{area:.2f}" in tab.above.text()
+    assert f"{area:.2f}" in tab.threshold.above.text()
     assert panel.legend.isVisible()
     for words in ("Untrained", "Attention", "Rank", "At or above 0.75", f"{expected:,} of {n:,}", "not a diagnosis"):
         assert words in panel.legend.text
@@ -85,11 +85,11 @@ def test_widget_opacity_and_napari_opacity_are_one(open_window, run_panel, small
     viewer, panel = open_window(small_slide)
     run_panel(panel)
     [overlay] = overlays(viewer)
-    panel.heatmap_tab.opacity.setValue(300)
+    panel.heatmap_tab.look.opacity.setValue(300)
     assert overlay.layer.opacity == pytest.approx(0.3)
     overlay.layer.opacity = 0.8
-    assert panel.heatmap_tab.opacity.value() == 800
-    panel.heatmap_tab.visible_box.setChecked(False)
+    assert panel.heatmap_tab.look.opacity.value() == 800
+    panel.heatmap_tab.look.visible_box.setChecked(False)
     assert not overlay.layer.visible
     assert not panel.legend.isVisible()
 
@@ -370,9 +370,9 @@ def test_at_the_lower_end_of_a_scale_everything_is_counted(open_window, run_pane
     run_panel(panel)
     [overlay] = overlays(viewer)
     panel.heatmap_tab.scale.choose("ratio")
-    panel.heatmap_tab.threshold.setValue(0)
+    panel.heatmap_tab.threshold.slider.setValue(0)
     n = len(overlay.map)
-    assert f"All shown: <b>{n:,}</b> of {n:,} patches" in panel.heatmap_tab.above.text()
+    assert f"All shown: <b>{n:,}</b> of {n:,} patches" in panel.heatmap_tab.threshold.above.text()
 
 
 def test_a_duplicated_map_has_settings_of_its_own(open_window, run_panel, small_slide: Path) -> None:

@@ -11,10 +11,14 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from ..overlay import axis_place
+from ..overlay_data import axis_place
 
 if TYPE_CHECKING:
     from ...maps import MapView
+    from ..overlay import Overlay
+
+MARGIN_PX = 7
+"""Room for half of the outermost numbers; the threshold slider below ends a little inside too."""
 
 _STOPS = 64
 _BAR_PX = 14
@@ -34,8 +38,7 @@ class ColourBar(QWidget):
     def __init__(self, parent: QWidget | None = None, ink: str = "") -> None:
         super().__init__(parent)
         self._ink = QColor(ink) if ink else None
-        self._view: MapView | None = None
-        self._cut = 0.0
+        self._overlay: Overlay | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Colours of the map")
 
@@ -43,42 +46,40 @@ class ColourBar(QWidget):
         """Return the height of bar, ticks and numbers."""
         return QSize(160, _BAR_PX + 6 + self.fontMetrics().height())
 
-    def show_view(self, view: MapView | None, threshold: float = 0.0) -> None:
-        """Show the colours of a view, faded below a threshold.
+    def show_overlay(self, overlay: Overlay | None) -> None:
+        """Show the colours of an overlay, faded where nothing is shown.
 
         Parameters
         ----------
-        view : MapView or None
-            What the map shows; None clears the bar.
-        threshold : float
-            On the displayed scale.
+        overlay : Overlay or None
+            None clears the bar.
         """
-        self._view = view
-        self._cut = 0.0 if view is None else _fraction(view, threshold)
-        if view is not None:
-            low, high = view.limits
-            self.setToolTip(f"{view.title}: {view.scale.title}, from {low:.3g} to {high:.3g}")
+        self._overlay = overlay
+        if overlay is not None:
+            low, high = overlay.limits
+            self.setToolTip(f"{overlay.view.title}: {overlay.view.scale.title}, from {low:.3g} to {high:.3g}")
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw gradient, ticks and numbers."""
-        if self._view is None:
+        if self._overlay is None:
             return
+        view, settings = self._overlay.view, self._overlay.settings
         painter = QPainter(self)
         metrics = self.fontMetrics()
-        # Room for half of the outermost numbers; the threshold slider below ends a little inside too.
-        margin = 7
-        bar = QRectF(margin, 0, self.width() - 2 * margin, _BAR_PX)
+        bar = QRectF(MARGIN_PX, 0, self.width() - 2 * MARGIN_PX, _BAR_PX)
+        cut = fraction(view, settings.threshold)
         gradient = QLinearGradient(bar.left(), 0, bar.right(), 0)
         places = np.linspace(0, 1, _STOPS)
-        for place, colour in zip(places, ensure_colormap(self._view.scale.colourmap).map(places), strict=True):
+        for place, colour in zip(places, ensure_colormap(self._overlay.colours).map(places), strict=True):
             r, g, b, _ = (float(x) for x in colour)
-            gradient.setColorAt(float(place), QColor.fromRgbF(r, g, b, 1.0 if place >= self._cut else 0.2))
+            seen = self._overlay.shows_all or (place >= cut) != settings.inverted
+            gradient.setColorAt(float(place), QColor.fromRgbF(r, g, b, 1.0 if seen else 0.2))
         painter.fillRect(bar, gradient)
         painter.setPen(self._ink or self.palette().color(QPalette.ColorRole.WindowText))
         taken = -math.inf
-        for value, text in ticks(self._view):
-            x = bar.left() + _fraction(self._view, value) * bar.width()
+        for value, text in ticks(view):
+            x = bar.left() + fraction(view, value) * bar.width()
             width = metrics.horizontalAdvance(text)
             left = min(max(x - width / 2, 0), self.width() - width)
             painter.drawLine(round(x), _BAR_PX, round(x), _BAR_PX + 3)
@@ -110,7 +111,20 @@ def ticks(view: MapView) -> list[tuple[float, str]]:
     return [(float(v), f"{v:.2g}") for v in np.linspace(low, high, count)]
 
 
-def _fraction(view: MapView, value: float) -> float:
-    """Return where a shown value lies along the bar, 0 to 1."""
+def fraction(view: MapView, value: float) -> float:
+    """Return where a shown value lies along a colour bar.
+
+    Parameters
+    ----------
+    view : MapView
+        What the bar shows.
+    value : float
+        On the displayed scale.
+
+    Returns
+    -------
+    float
+        0 at the left end to 1 at the right.
+    """
     low, high = (axis_place(view, limit) for limit in view.limits)
     return min(max((axis_place(view, value) - low) / (high - low), 0.0), 1.0)

@@ -8,30 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFileDialog,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSlider,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from ...maps import KIND_LABELS, KIND_TITLES, SCALES, SCALES_FOR_KIND, format_area, format_probability
-from ..overlay import Overlay, axis_place, overlay_of
+from ...maps import SCALES, SCALES_FOR_KIND, format_probability, score_label, score_title
+from ..canvas_outline import CanvasOutline
+from ..overlay import Overlay, overlay_of
 from .choice_box import Choice, ChoiceBox
-from .colour_bar import ColourBar
+from .look_fields import LookFields
+from .threshold_fields import ThresholdFields
 
 if TYPE_CHECKING:
     import napari
 
     from ...maps import AttentionMap
-
-_STEPS = 1000
 
 
 class HeatmapTab(QWidget):
@@ -53,6 +51,7 @@ class HeatmapTab(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._overlay: Overlay | None = None
+        self._outlines: dict[Overlay, CanvasOutline] = {}
         self._busy = False
         self._build()
         events = viewer.layers.events
@@ -73,14 +72,27 @@ class HeatmapTab(QWidget):
             event.disconnect(self.refresh_maps)
         self._viewer.layers.selection.events.active.disconnect(self._follow_active)
         self._let_go()
+        for line in self._outlines.values():
+            line.remove()
+        self._outlines.clear()
 
     def refresh_maps(self, *_: Any) -> None:
         """Offer the maps that are open now."""
         layers = [layer for layer in self._viewer.layers if overlay_of(layer) is not None]
+        self._outline_each()
         self.map.set_choices(
             (Choice(layer.name, layer) for layer in layers), prefer=self._viewer.layers.selection.active
         )
         self._map_changed()
+
+    def _outline_each(self) -> None:
+        """Have the canvas outline every map that is open, and none that has gone."""
+        there = [overlay for overlay in map(overlay_of, self._viewer.layers) if overlay is not None]
+        for gone in set(self._outlines) - set(there):
+            self._outlines.pop(gone).remove()
+        for overlay in there:
+            if overlay not in self._outlines:
+                self._outlines[overlay] = CanvasOutline(self._viewer, overlay)
 
     def choose_map(self, layer: Any) -> None:
         """Control the map that a layer shows."""
@@ -100,15 +112,10 @@ class HeatmapTab(QWidget):
         self.map, self.score = ChoiceBox("Map", self), ChoiceBox("Score", self)
         self.klass, self.scale = ChoiceBox("Class", self), ChoiceBox("Scale", self)
         self.scale_help, self.note = _note(self), _note(self)
-        self.threshold, self.opacity = _slider("Threshold", self), _slider("Opacity", self)
-        self.threshold.setToolTip("Patches below it are hidden. Moving it computes nothing again.")
-        self.colours = ColourBar(self)
-        self.prediction, self.above = QLabel(self), QLabel(self)
-        for label in (self.prediction, self.above):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.RichText)
-        self.visible_box = QCheckBox("S&how the map", self)
-        self.visible_box.setChecked(True)
+        self.threshold, self.look = ThresholdFields(self), LookFields(self)
+        self.prediction = QLabel(self)
+        self.prediction.setWordWrap(True)
+        self.prediction.setTextFormat(Qt.TextFormat.RichText)
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for label, field in (
@@ -116,14 +123,10 @@ class HeatmapTab(QWidget):
             ("&Score", self.score),
             ("&Class", self.klass),
             ("Sca&le", self.scale),
-            ("", self.scale_help),
-            ("", self.colours),
-            ("&Threshold", self.threshold),
-            (None, self.above),
-            ("&Opacity", self.opacity),
-            ("", self.visible_box),
         ):
-            self._form.addRow(field) if label is None else self._form.addRow(label, field)
+            self._form.addRow(label, field)
+        for wide in (self.scale_help, self.threshold, self.look):
+            self._form.addRow(wide)
         layout = QVBoxLayout(self)
         layout.addWidget(self.prediction)
         layout.addLayout(self._form)
@@ -134,9 +137,6 @@ class HeatmapTab(QWidget):
         self.score.currentIndexChanged.connect(self._score_chosen)
         self.klass.currentIndexChanged.connect(self._class_chosen)
         self.scale.currentIndexChanged.connect(self._scale_chosen)
-        self.threshold.valueChanged.connect(self._threshold_moved)
-        self.opacity.valueChanged.connect(self._opacity_moved)
-        self.visible_box.toggled.connect(self._visible_toggled)
 
     def _export_group(self) -> QGroupBox:
         group = QGroupBox("Top patches", self)
@@ -165,15 +165,15 @@ class HeatmapTab(QWidget):
             return
         self._let_go()
         self._overlay = overlay
-        for widget in (self.score, self.klass, self.scale, self.threshold, self.opacity, self.export, self.visible_box):
+        for widget in (self.score, self.klass, self.scale, self.export):
             widget.setEnabled(overlay is not None and not (self._busy and widget is self.export))
+        self.threshold.show_overlay(overlay)
+        self.look.show_overlay(overlay)
         if overlay is None:
             for box in (self.score, self.klass, self.scale):
                 box.set_choices([])
             self.scale_help.setText("")
             self.prediction.setText("")
-            self.colours.show_view(None)
-            self.above.setText("No map yet: choose a model in the Run tab and press Run.")
             self.shown_changed.emit(None)
             return
         overlay.settings.events.connect(self._follow_settings)
@@ -202,11 +202,11 @@ class HeatmapTab(QWidget):
             return
         settings, amap = overlay.settings, overlay.map
         kind = amap.scores[settings.score].kind
-        boxes = (self.score, self.klass, self.scale, self.threshold, self.opacity)
+        boxes = (self.score, self.klass, self.scale)
         for box in boxes:
             box.blockSignals(True)
         self.score.set_choices(
-            Choice(KIND_LABELS[s.kind], name, KIND_TITLES[s.kind]) for name, s in amap.scores.items()
+            Choice(score_label(s.kind, s.of), name, score_title(s.kind, s.of)) for name, s in amap.scores.items()
         )
         self.score.choose(settings.score)
         self.klass.set_choices(Choice(name, i) for i, name in enumerate(amap.prediction.class_names))
@@ -216,50 +216,14 @@ class HeatmapTab(QWidget):
             for name in SCALES_FOR_KIND[kind]
         )
         self.scale.choose(settings.scale)
-        self.threshold.setValue(self._slider_place(settings.threshold))
-        self.opacity.setValue(round(settings.opacity * _STEPS))
         for box in boxes:
             box.blockSignals(False)
         self._form.setRowVisible(self.klass, amap.scores[settings.score].per_class and self.klass.count() > 1)
         self.scale_help.setText(SCALES[settings.scale].help)
         self.prediction.setText(_prediction_html(amap))
-        self._show_summary()
-
-    def _show_summary(self) -> None:
-        overlay = self._overlay
-        if overlay is None:
-            return
-        got = overlay.summary()
-        low, _ = overlay.limits
-        threshold = overlay.settings.threshold
-        cut = "All shown" if threshold <= low else f"At or above {threshold:.3g}"
-        area = format_area(got.area_mm2).replace(" ", "&nbsp;")
-        self.above.setText(
-            f"{cut}: <b>{got.count:,}</b> of {got.n:,} patches, <b>{area}</b>, "
-            f"{got.fraction_of_tissue:.0%} of the tissue"
-        )
-        self.colours.show_view(overlay.view, threshold)
+        self.threshold.follow()
+        self.look.follow()
         self.shown_changed.emit(overlay)
-
-    def _slider_place(self, threshold: float) -> int:
-        """Return the slider's place of a threshold; it runs along the colour axis, log where the scale is."""
-        view = self._overlay.view  # type: ignore[union-attr]
-        low, high = (axis_place(view, x) for x in view.limits)
-        return round((axis_place(view, threshold) - low) / (high - low) * _STEPS)
-
-    def _threshold_moved(self, place: int) -> None:
-        if self._overlay is None:
-            return
-        view = self._overlay.view
-        if place == 0:
-            self._overlay.settings.threshold = view.limits[0]
-            return
-        low, high = (axis_place(view, x) for x in view.limits)
-        self._overlay.settings.threshold = view.scale.from_axis(low + place / _STEPS * (high - low))
-
-    def _opacity_moved(self, place: int) -> None:
-        if self._overlay is not None:
-            self._overlay.settings.opacity = place / _STEPS
 
     def _score_chosen(self, *_: Any) -> None:
         if self._overlay is not None and self.score.current is not None:
@@ -273,28 +237,18 @@ class HeatmapTab(QWidget):
         if self._overlay is not None and self.scale.current is not None:
             self._overlay.choose(scale=self.scale.current.value)
 
-    def _visible_toggled(self, shown: bool) -> None:
-        if self._overlay is not None:
-            self._overlay.layer.visible = shown
-
     def _follow_settings(self, info: Any) -> None:
-        if info.signal.name == "threshold":
-            self.threshold.blockSignals(True)
-            self.threshold.setValue(self._slider_place(self._overlay.settings.threshold))  # type: ignore[union-attr]
-            self.threshold.blockSignals(False)
-            self._show_summary()
-        elif info.signal.name == "opacity":
-            self.opacity.blockSignals(True)
-            self.opacity.setValue(round(self._overlay.settings.opacity * _STEPS))  # type: ignore[union-attr]
-            self.opacity.blockSignals(False)
+        if info.signal.name in ("threshold", "cut_by", "inverted"):
+            self.threshold.follow()
+            self.shown_changed.emit(self._overlay)
+        elif info.signal.name in ("opacity", "outlined"):
+            self.look.follow()
         else:
             self._fill()
 
     def _follow_visible(self, *_: Any) -> None:
         if self._overlay is not None:
-            self.visible_box.blockSignals(True)
-            self.visible_box.setChecked(self._overlay.layer.visible)
-            self.visible_box.blockSignals(False)
+            self.look.follow()
             self.shown_changed.emit(self._overlay)
 
     def _follow_active(self, *_: Any) -> None:
@@ -311,20 +265,14 @@ class HeatmapTab(QWidget):
 def _prediction_html(amap: AttentionMap) -> str:
     """Say what the model makes of the whole slide, every class with its probability."""
     names = amap.prediction.class_names
-    chances = zip(names, amap.prediction.probabilities, strict=True)
+    spread = amap.prediction.spread
+    apart = [""] * len(names) if spread is None else [f" ± {p:.1%}" for p in spread.probabilities]
+    chances = zip(names, amap.prediction.probabilities, apart, strict=True)
     rows = " &nbsp; ".join(
-        f"{escape(name)} <b>{escape(format_probability(p))}</b>" for name, p in sorted(chances, key=lambda c: -c[1])
+        f"{escape(name)} <b>{escape(format_probability(p))}</b>{around}"
+        for name, p, around in sorted(chances, key=lambda c: -c[1])
     )
-    return f"Prediction: {rows}"
-
-
-def _slider(name: str, parent: QWidget) -> QSlider:
-    slider = QSlider(Qt.Orientation.Horizontal, parent)
-    slider.setRange(0, _STEPS)
-    slider.setPageStep(_STEPS // 20)
-    slider.setSingleStep(_STEPS // 100)
-    slider.setAccessibleName(name)
-    return slider
+    return f"Prediction: {rows}" + (f"<br>mean ± spread over {escape(spread.source)}" if spread is not None else "")
 
 
 def _note(parent: QWidget) -> QLabel:

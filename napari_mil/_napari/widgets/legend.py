@@ -70,7 +70,7 @@ class CanvasLegend(QFrame):
         self._words.setText(overlay.legend().replace(" mm²", "\N{NO-BREAK SPACE}mm²"))
         # A label that wraps tells Qt its height only when asked for a given width.
         self._words.setFixedHeight(self._words.heightForWidth(_WIDTH_PX - 2 * _PADDING_PX))
-        self._bar.show_view(overlay.view, overlay.settings.threshold)
+        self._bar.show_overlay(overlay)
         self.show()
         self._place()
 

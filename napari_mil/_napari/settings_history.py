@@ -1,0 +1,66 @@
+"""What was chosen before, to go back to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .settings import HeatmapSettings
+
+_ONE_CHANGE_S = 1.0  # a slider that is dragged is one change
+_MOST = 100
+
+Record = Mapping[str, Any]
+
+
+class History:
+    """The choices of one map over time.
+
+    Parameters
+    ----------
+    settings : HeatmapSettings
+        Which it follows.
+    """
+
+    def __init__(self, settings: HeatmapSettings) -> None:
+        self._settings = settings
+        self._past: list[Record] = []
+        self._future: list[Record] = []
+        self._now: Record = settings.to_record()
+        self._last: tuple[str, float] = ("", 0.0)
+        self._moving = False
+        settings.events.connect(self._note)
+
+    def back(self, restore: Callable[[Record], None]) -> None:
+        """Restore what was chosen before the last change, if there was one."""
+        self._move(self._past, self._future, restore)
+
+    def forward(self, restore: Callable[[Record], None]) -> None:
+        """Restore what was undone last, if nothing else was chosen since."""
+        self._move(self._future, self._past, restore)
+
+    def _move(self, source: list[Record], target: list[Record], restore: Callable[[Record], None]) -> None:
+        if not source:
+            return
+        target.append(self._now)
+        self._now = source.pop()
+        self._last = ("", 0.0)
+        self._moving = True
+        try:
+            restore(self._now)
+        finally:
+            self._moving = False
+
+    def _note(self, info: Any) -> None:
+        if self._moving:
+            return
+        record, name, now = self._settings.to_record(), info.signal.name, time.monotonic()
+        if record == self._now:
+            return
+        if name != self._last[0] or now - self._last[1] > _ONE_CHANGE_S:
+            self._past.append(self._now)
+            del self._past[:-_MOST]
+        self._now, self._last = record, (name, now)
+        self._future.clear()

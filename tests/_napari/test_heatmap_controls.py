@@ -1,0 +1,252 @@
+"""What of a map is shown, by every control of the Heatmap tab, in the real window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_mil._napari.keys import HIDE_KEY, REDO_KEY, UNDO_KEY
+from napari_mil._napari.overlay import Overlay, overlay_of
+from napari_mil._napari.overlay_data import overlay_layer_data
+from napari_mil._napari.reader import read_maps
+from napari_mil._napari.settings import HeatmapSettings, read_settings
+from napari_mil.features import EncoderInfo
+from napari_mil.maps import AttentionMap, MapScore, Prediction, Provenance, enlarged
+from napari_mil.models import ModelCard
+from napari_mil.slides import open_slide
+from napari_mil.tiling import TileGrid
+
+RAW = np.array([0.05, 0.4, 0.1, 0.2, 0.15, 0.1], np.float32)
+
+
+@pytest.fixture(scope="module")
+def amap(small_slide: Path) -> AttentionMap:
+    """Six patches in two rows on the small slide."""
+    with open_slide(small_slide) as slide:
+        ref = slide.ref
+    l0_rc = np.array([(r * 128, c * 128) for r in range(2) for c in range(3)], np.int64)
+    mpp = 0.5 if ref.mpp is None else ref.mpp[0]
+    return AttentionMap(
+        scores={
+            "attention": MapScore(RAW, "attention"),
+            "contribution": MapScore(np.stack([RAW - 0.2, 0.3 - RAW]), "contribution"),
+        },
+        grid=TileGrid(l0_rc, 128.0, 128.0, 64, 2 * mpp, np.ones(6, np.float32)),
+        prediction=Prediction(("normal", "tumour"), np.float32([0, 1]), np.float32([0.3, 0.7])),
+        slide=ref,
+        encoder=EncoderInfo("colour-texture", "1", "", 96, 64, 2 * mpp),
+        model=ModelCard("gated-attention", 96, {}, ("normal", "tumour"), title="By hand"),
+        default_score="attention",
+        provenance=Provenance("0", "2", "3.11", "cpu", None, ""),
+    )
+
+
+@pytest.fixture
+def window(open_window: Any, small_slide: Path, amap: AttentionMap) -> tuple[Any, Any, Overlay]:
+    from napari_mil._napari.launch import add
+
+    viewer, panel = open_window(small_slide)
+    overlay = overlay_of(add(viewer, overlay_layer_data(amap)))
+    assert overlay is not None
+    return viewer, panel.heatmap_tab, overlay
+
+
+def seen(overlay: Overlay) -> int:
+    """How many cells of the layer are not transparent."""
+    return int(np.isfinite(overlay.layer.data).sum())
+
+
+def test_thresholds_by_share_number_and_area_hold_when_the_score_changes(window: Any) -> None:
+    _, tab, overlay = window
+    fields = tab.threshold
+    fields.by.choose("count")
+    fields.amount.setValue(2)
+    assert seen(overlay) == 2
+    assert "<b>2</b> of 6 patches" in fields.above.text()
+    tab.score.choose("contribution")  # 0.5 - 2 raw: two patches of one value stay together
+    assert (seen(overlay), fields.amount.value(), overlay.settings.cut_by) == (3, 2, "count")
+    assert "<b>3</b> of 6 patches" in fields.above.text()
+    tab.klass.choose(0)
+    assert (seen(overlay), fields.amount.value()) == (2, 2)
+    fields.by.choose("area")
+    assert fields.amount.suffix() == " mm²"
+    assert fields.amount.value() == pytest.approx(2 * overlay.map.grid.tile_mm2, abs=6e-4)
+    fields.by.choose("percentile")
+    fields.amount.setValue(50)
+    assert seen(overlay) == 3
+    fields.by.choose("value")
+    tab.scale.choose("contribution")
+    fields.amount.setValue(0.0)
+    assert seen(overlay) == int((RAW - 0.2 - (0.3 - RAW) >= 0).sum())
+
+
+def test_below_shows_the_others_and_the_legend_says_so(window: Any) -> None:
+    _, tab, overlay = window
+    tab.threshold.by.choose("count")
+    tab.threshold.amount.setValue(2)
+    upper = np.isfinite(overlay.layer.data)
+    tab.threshold.inverted.setChecked(True)
+    np.testing.assert_array_equal(np.isfinite(overlay.layer.data), ~upper)
+    assert "Below" in overlay.legend()
+    assert "4 of 6 patches" in overlay.legend()
+
+
+def test_the_histogram_counts_every_patch_and_marks_even_attention(window: Any) -> None:
+    _, tab, overlay = window
+    tab.scale.choose("ratio")
+    histogram = tab.threshold.histogram
+    assert histogram.counts.sum() == 6
+    assert histogram.even == pytest.approx(1)
+    low, high = overlay.limits
+    places = (np.log10(RAW * 6) - np.log10(low)) / (np.log10(high) - np.log10(low))
+    expected, _ = np.histogram(places, bins=len(histogram.counts), range=(0, 1))
+    np.testing.assert_array_equal(histogram.counts, expected)
+    tab.score.choose("contribution")
+    assert histogram.even is None
+
+
+def test_smooth_changes_the_drawing_and_no_number(window: Any) -> None:
+    _, tab, overlay = window
+    tab.threshold.by.choose("count")
+    tab.threshold.amount.setValue(3)
+    cells, corner, summary = np.isfinite(overlay.layer.data), _corner(overlay), overlay.summary()
+    tab.look.smooth.setChecked(True)
+    assert overlay.summary() == summary
+    np.testing.assert_array_equal(np.isfinite(overlay.layer.data), enlarged(cells, 4))
+    np.testing.assert_allclose(_corner(overlay), corner)
+    assert "smooth" in overlay.legend().lower()
+    tab.look.smooth.setChecked(False)
+    np.testing.assert_array_equal(np.isfinite(overlay.layer.data), cells)
+    np.testing.assert_allclose(_corner(overlay), corner)
+
+
+def _corner(overlay: Overlay) -> np.ndarray:
+    """Return the layer's first and last corner in the world."""
+    layer = overlay.layer
+    ends = np.array([[-0.5, -0.5], np.array(layer.data.shape) - 0.5])
+    return np.array(layer.translate) + ends * np.array(layer.scale)
+
+
+def test_the_outline_is_drawn_around_what_is_shown(window: Any) -> None:
+    viewer, tab, overlay = window
+    tab.threshold.by.choose("count")
+    tab.threshold.amount.setValue(1)
+    [line] = tab._outlines.values()
+    assert line.runs == 0
+    tab.look.outlined.setChecked(True)
+    assert line.runs == 4
+    before = viewer.screenshot(canvas_only=True, flash=False)
+    tab.threshold.amount.setValue(6)
+    assert line.runs == 4  # one rectangle
+    assert (viewer.screenshot(canvas_only=True, flash=False) != before).any()
+    viewer.layers.remove(overlay.layer)
+    assert not tab._outlines
+
+
+def test_colours_are_the_layers_and_fit_the_score(window: Any) -> None:
+    _, tab, overlay = window
+    tab.look.colours.choose("magma")
+    assert (overlay.layer.colormap.name, overlay.colours) == ("magma", "magma")
+    tab.score.choose("contribution")
+    assert overlay.layer.colormap.name == "magma"  # by rank still
+    tab.scale.choose("contribution")
+    assert overlay.layer.colormap.name == "BrBG"
+    assert [choice.value for choice in tab.look.colours.choices] == ["BrBG", "PuOr", "RdBu"]
+
+
+def test_the_mouse_reads_the_patch_under_it(window: Any) -> None:
+    _, _, overlay = window
+    scale = np.array(overlay.map.slide.mpp or (1.0, 1.0))
+    assert overlay.patch_at(np.array([64, 192]) * scale) == 1
+    words = overlay.words_at(np.array([64, 192]) * scale)
+    assert "raw 0.4, 1 of 6 from the top, percentile 100, contribution" in words
+    assert overlay.words_at(np.array([-500.0, 0.0])) == ""
+
+
+def test_undo_goes_back_step_by_step_and_redo_forward(window: Any) -> None:
+    viewer, tab, overlay = window
+    keys = {str(binding): action for binding, action in viewer.keymap.items()}
+    undo, redo = (keys[name] for name in _names(UNDO_KEY.combination, REDO_KEY.combination))
+    tab.scale.choose("ratio")
+    tab.threshold.slider.setValue(400)
+    tab.threshold.slider.setValue(500)  # one drag
+    threshold = overlay.settings.threshold
+    undo(viewer)
+    assert (overlay.settings.scale, overlay.settings.threshold) == ("ratio", overlay.limits[0])
+    assert seen(overlay) == 6
+    undo(viewer)
+    assert overlay.settings.scale == "rank"
+    assert tab.scale.current.value == "rank"
+    undo(viewer)  # nothing left
+    redo(viewer)
+    redo(viewer)
+    assert (overlay.settings.scale, overlay.settings.threshold) == ("ratio", threshold)
+    assert seen(overlay) == int((np.float32(threshold) <= RAW * 6).sum())
+
+
+def _names(*combinations: str) -> list[str]:
+    from napari.utils.key_bindings import coerce_keybinding
+
+    return [str(coerce_keybinding(combination)) for combination in combinations]
+
+
+def test_holding_the_key_hides_the_map(window: Any) -> None:
+    viewer, tab, overlay = window
+    held = next(action for binding, action in viewer.keymap.items() if str(binding) == HIDE_KEY.combination)(viewer)
+    next(held)
+    assert not overlay.layer.visible
+    assert not tab.look.visible_box.isChecked()
+    next(held, None)
+    assert overlay.layer.visible
+
+
+def test_how_a_map_is_shown_is_saved_with_it_and_comes_back(window: Any, tmp_path: Path) -> None:
+    viewer, tab, overlay = window
+    tab.score.choose("contribution")
+    tab.threshold.by.choose("count")
+    tab.threshold.amount.setValue(2)
+    tab.look.colours.choose("RdBu")
+    tab.look.opacity.setValue(300)
+    [saved] = _save(overlay, tmp_path)
+    from napari_mil._napari.launch import add
+
+    again = overlay_of(add(viewer, read_maps(saved)[0]))
+    assert again is not None
+    assert again.settings.to_record() == overlay.settings.to_record()
+    np.testing.assert_array_equal(again.layer.data, overlay.layer.data)
+    assert again.layer.opacity == pytest.approx(0.3)
+
+
+def _save(overlay: Overlay, folder: Path) -> list[str]:
+    return list(overlay.layer.save(str(folder / "map.h5"), plugin="napari-mil"))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"score": "gone"},
+        {"class_index": 7},
+        {"scale": "probability"},
+        {"threshold": "high", "opacity": 7, "cut_by": "moon", "look": 3, "inverted": "yes"},
+        {"threshold": float("inf"), "colours": "jet"},
+    ],
+)
+def test_settings_of_another_map_or_a_damaged_file_never_break_one(window: Any, record: dict[str, Any]) -> None:
+    _, _, overlay = window
+    overlay.restore(record)
+    assert 0 <= overlay.settings.opacity <= 1
+    assert overlay.settings.score in overlay.map.scores
+    assert overlay.settings.cut_by == "value"
+    assert overlay.layer.colormap.name == "viridis"
+    assert overlay.summary().n == 6
+
+
+def test_settings_survive_a_round_trip() -> None:
+    usual = HeatmapSettings("attention", "rank", 0, 0.0)
+    kept = replace(usual, threshold=0.7, cut_by="area", inverted=True, look="smooth", outlined=True, colours="magma")
+    assert read_settings(kept.to_record(), usual) == kept
+    assert read_settings({}, usual) == usual
