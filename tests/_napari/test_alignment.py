@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_mil._napari.launch import add
 from napari_mil._napari.layers import annotation_layer_data
-from napari_mil._napari.overlay import overlay_layer_data
+from napari_mil._napari.overlay_data import overlay_layer_data
 from napari_mil._napari.reader import read_slides
 from napari_mil._napari.streaming import stream_of
 from napari_mil._napari.viewers import camera, canvas_overlay
