@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ._bootstrap import resample
+from ._calibration import BINS
 from ._faithfulness import GRID, RANDOM
 from ._roc import FPR, roc_band
 
@@ -76,29 +77,29 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     Figure
         As `roc_figure`.
     """
-    figure, panels = _panels(len(evaluation.judged), height=1.15)
-    for axes, judged in zip(panels, evaluation.judged, strict=True):
+    figure, panels = _panels(len(evaluation.judged), height=1.2)
+    for place, judged in zip(panels, evaluation.judged, strict=True):
+        place.set_axis_off()
+        axes, below = place.get_subplotspec().subgridspec(2, 1, height_ratios=(4, 1)).subplots(sharex=True)
+        axes.spines[["top", "right"]].set_visible(False)
         found = judged.measures.calibration
-        edges = np.linspace(0, 1, len(found.counts) + 1)
+        edges = np.linspace(0, 1, BINS + 1)
         filled = found.counts > 0
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=_DOTTED)
         axes.plot(found.said[filled], found.happened[filled], color=_ACCENT, marker="o", markersize=4, linewidth=1.4)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set_ylabel("Share that came true")
-        axes.tick_params(labelbottom=False)
-        below = axes.inset_axes((0, -0.34, 1, 0.27), sharex=axes)
+        axes.tick_params(labelsize=8)
         below.bar(edges[:-1], found.counts, width=np.diff(edges) * 0.92, align="edge", color=_ACCENT, alpha=0.55)
         below.spines[["top", "right"]].set_visible(False)
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         below.tick_params(labelsize=8)
         below.set_ylabel("Slides", fontsize=8)
-        below.set_xlabel("Probability said", fontsize=9)
+        below.set_xlabel("Probability said")
         _title(axes, judged, f"ECE {_words(found.ece)}, Brier {_words(found.brier)}")
     names = evaluation.class_names
     what = f"probability of {names[1]}" if len(names) == 2 else "probability of the likeliest class"
-    _caption(
-        figure, f"{what}; {len(evaluation.judged[0].measures.calibration.counts)} bins of equal width; dots: means"
-    )
+    _caption(figure, f"{what}; {BINS} bins of equal width; dots: means of each bin")
     return figure
 
 
@@ -122,7 +123,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (row, col), count in np.ndenumerate(counts):
-            colour = "white" if share[row, col] > 0.55 else "black"
+            colour = "white" if share[row, col] > 0.6 else "black"
             text = f"{count}\n{share[row, col]:.0%}"
             axes.text(col, row, text, ha="center", va="center", color=colour, fontsize=9)
         axes.set_xticks(range(len(names)), names, fontsize=8)
