@@ -94,8 +94,7 @@ def test_splitting_folds_the_standardisation_into_the_pooling() -> None:
         torch.testing.assert_close(model(images).logits, before, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["gated-attention", "max", "clam-sb"])
-@pytest.mark.parametrize("chunk", [1, 4, 64])
+@pytest.mark.parametrize(("name", "chunk"), [("gated-attention", 4), ("max", 1), ("clam-sb", 64)])
 def test_checkpointing_changes_no_gradient(name: str, chunk: int) -> None:
     def gradients(chunk: int, checkpointing: bool) -> list[torch.Tensor]:
         model = DeepMIL(small_encoder(), pooling_of(name=name), chunk=chunk, checkpointing=checkpointing)
@@ -509,7 +508,7 @@ def start(table: Path, out: Path, **options: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("stage", ["trying", "opening", "patches", "epoch 1", "epoch 3", "final"])
+@pytest.mark.parametrize("stage", ["trying", "patches", "epoch 3", "final"])
 def test_cancelling_leaves_nothing(cohort_table: Path, tmp_path: Path, stage: str) -> None:
     encoder = small_encoder()
     before = {name: value.clone() for name, value in encoder.module.state_dict().items()}
@@ -582,7 +581,7 @@ BESIDE_MESA = """
 import ctypes, sys
 ctypes.CDLL(sys.argv[1])
 import torch
-from napari_mil.features import Encoder, EncoderInfo, save_encoder
+from napari_mil.features import Encoder, EncoderInfo
 from napari_mil.models import create_model
 from napari_mil.training import DeepMIL
 module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
@@ -590,18 +589,17 @@ encoder = Encoder(module, EncoderInfo("e", "", "0", 4, 16, 1.0), title="", sourc
 model = DeepMIL(encoder, create_model("mean", in_features=4, seed=0), chunk=2)
 model.loss(torch.zeros(5, 3, 16, 16, dtype=torch.uint8), 1, lambda z, t: -z[t]).backward()
 torch.optim.AdamW(model.parameters()).step()
-save_encoder(encoder, sys.argv[2], "tuned")
 assert "triton" not in sys.modules
 print("alive")
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the clash is one of Linux drivers")
-def test_triton_stays_out_where_mesa_draws(tmp_path: Path) -> None:
-    """A checkpoint, an optimizer and an export would each load it; in a process of its own, since each does so once."""
+def test_triton_stays_out_where_mesa_draws() -> None:
+    """A checkpoint and an optimizer would each load it; in a process of its own, since each does so once."""
     found = next(iter(sorted(Path("/usr/lib").glob("*/libLLVM-*.so.1"))), None)
     if found is None:
         pytest.skip("Mesa's LLVM is not on this machine")
-    command = [sys.executable, "-c", BESIDE_MESA, str(found), str(tmp_path)]
+    command = [sys.executable, "-c", BESIDE_MESA, str(found)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout.strip() == "alive", (done.returncode, done.stderr)
