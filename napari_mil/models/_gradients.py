@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..progress import Pacer, Steps
 from ..triton_guard import prepare_optimizers
-from ._bag import check_bag, check_finite
+from ._bag import BLOCK_ROWS, check_bag, check_finite
 from ._base import MILModel, Score
 
 Baseline: TypeAlias = Literal["zero", "mean"]
@@ -142,10 +142,16 @@ def _ends(model: MILModel, bag: Tensor, baseline: Baseline) -> tuple[Tensor, Ten
 def _slopes(model: MILModel, values: Tensor, start: Tensor, place: float) -> Tensor:
     """Return (C, N) float64 on the CPU: (x - x') times the gradient at a place on the way, summed over features."""
     with torch.enable_grad():
-        x = (start + place * (values - start)).requires_grad_()
+        x = (values - start).mul_(place).add_(start).requires_grad_()
         logits = model(x, scores=False).logits
         rows = []
         for c, logit in enumerate(logits):
             (slope,) = torch.autograd.grad(logit, x, retain_graph=c + 1 < len(logits))
-            rows.append(((values - start).mul_(slope)).sum(dim=1).cpu().double())
+            rows.append(_inner(values, start, slope))
     return torch.stack(rows)
+
+
+def _inner(values: Tensor, start: Tensor, slope: Tensor) -> Tensor:
+    """Return (N,) float64 on the CPU: (x - x') times the slope, summed over features, a block of rows at a time."""
+    blocks = zip(torch.split(values, BLOCK_ROWS), torch.split(slope, BLOCK_ROWS), strict=True)
+    return torch.cat([((some - start) * by).sum(dim=1).cpu().double() for some, by in blocks])
