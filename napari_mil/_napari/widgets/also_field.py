@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 PASSES = 20
 _GRADIENTS = (
     "How the prediction answers to each patch's features: gradient times input, and integrated gradients on the way "
-    "from a bag of zero features. Takes as long as some hundred predictions per class: a while with tens of thousands of patches."
+    "from a bag of zero features. Takes as long as some hundred predictions per class: a while with tens of "
+    "thousands of patches."
 )
 _LEAVE_OUT = (
     "How the prediction changes without each patch. This model must be computed anew for it: as long as one prediction "
