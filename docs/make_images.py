@@ -21,8 +21,10 @@ def main() -> None:
     with TemporaryDirectory() as name:
         os.environ["NAPARI_MIL_MODELS"] = str(Path(name) / "models")
         os.environ["NAPARI_MIL_FEATURES"] = str(Path(name) / "features")
+        os.environ["NAPARI_MIL_CONFIG"] = str(Path(name) / "config")
         figure(Path(name))
         window()
+        training(Path(name))
     for path in sorted(IMAGES.iterdir()):
         print(path.relative_to(ROOT), f"{path.stat().st_size // 1024} KiB")
 
@@ -65,6 +67,40 @@ def window() -> None:
     tab.threshold.slider.setValue(0)
     tab.score.choose("contribution")
     shoot(viewer, "contribution.png")
+    viewer.close()
+
+
+def training(folder: Path) -> None:
+    """Show the Train panel before a training, in its second fold, and at its end, on generated slides."""
+    import csv
+
+    import napari
+
+    from napari_mil.cohort import extract_slides
+    from napari_mil.progress import finish
+    from sample_data import make_cohort
+
+    table = make_cohort(folder / "study", 16, seed=11, size=(1200, 1600))
+    with table.open(newline="", encoding="utf-8") as file:
+        slides = [table.parent / row["slide"] for row in csv.DictReader(file)]
+    finish(extract_slides(slides, table.parent / "features", encoder="colour-texture"))
+    os.chdir(folder)  # so that the pictures show short paths
+    viewer = napari.Viewer(title="napari-mil", show=True)
+    viewer.window.resize(1366, 768)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-mil", "Train a model")
+    form = panel.form
+    pump(lambda: len(form.more.device.choices) == 4)
+    form.table.show_path(Path("study/cohort.csv"))
+    form.more.folds.setValue(3)
+    form.more.epochs.setValue(40)
+    form.more.device.choose("cpu")
+    pump(lambda: not form.looking)
+    shoot(viewer, "train-setup.png")
+    panel.train.click()
+    pump(lambda: len(panel.curves.history.get(2, [])) > 8 or not panel.running)
+    shoot(viewer, "train-running.png")
+    pump(lambda: not panel.running)
+    shoot(viewer, "train-done.png")
     viewer.close()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QAbstractButton, QLabel
 from superqt.utils import WorkerBase
@@ -29,6 +30,15 @@ from napari_mil.training import RECIPES, load_bags, read_cohort
 
 N_SLIDES = 12
 N_FOLDS = 2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Tiny bags: threads cost more than they give."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

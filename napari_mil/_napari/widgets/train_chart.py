@@ -107,7 +107,7 @@ class Chart(QWidget):
         line = self.fontMetrics().height()
         painter.setPen(ink)
         painter.drawText(QRectF(0, 0, self.width(), line), Qt.AlignmentFlag.AlignLeft, self._title)
-        self._draw_legend(painter, ink, QRectF(area.left(), line, area.width(), line))
+        self._draw_legend(painter, ink, QRectF(0, line, self.width(), line))
         self._draw_axes(painter, ink, area, span, high)
         for curve in self._curves:
             self._draw_curve(painter, curve, ink)

@@ -181,6 +181,7 @@ class TrainForm(QWidget):
         )
         self.go_on.setVisible(False)
         form = QFormLayout(self)
+        form.setContentsMargins(6, 9, 6, 9)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for label, field in (
             ("Ta&ble", _with_note(self.table, self.table_note)),

@@ -153,6 +153,7 @@ class TrainPanel(DockPanel):
         after.addWidget(self.folder, 1)
         self._curves_page = QWidget(self)
         page = QVBoxLayout(self._curves_page)
+        page.setContentsMargins(6, 9, 6, 9)
         page.addWidget(self.curves, 1)
         page.addWidget(self.words)
         page.addLayout(after)
