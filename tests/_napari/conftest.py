@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
     from napari_mil._napari.widgets.panel import MILPanel
 
 Opened = tuple["napari.Viewer", "MILPanel"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_out_of_the_collectors_way() -> Iterator[None]:
+    """Keep what libraries hold for ever from being looked through whenever napari collects garbage.
+
+    It does so at every layer that goes, and some four times a window: a third of a second each.
+    """
+    import napari._qt.qt_main_window  # noqa: F401
+    import torch  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

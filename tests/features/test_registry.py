@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -339,7 +340,7 @@ def test_weights_in_the_hubs_cache_are_at_hand(lazyslide, no_weights: Path) -> N
     assert fitness(list_encoders()[0], device="cpu") == "ready"
 
 
-def test_the_list_on_the_command_line(no_weights: Path) -> None:
+def test_the_list_on_the_command_line(command_line: Callable[..., Any], no_weights: Path) -> None:
     record, text = describe_encoders(device="cpu")
     names = [entry["name"] for entry in record["encoders"]]
     assert names[:2] == ["colour-texture", "resnet50_trunc"]
@@ -349,12 +350,8 @@ def test_the_list_on_the_command_line(no_weights: Path) -> None:
     assert uni2.split()[1:5] == ["1536", "256", "px", "at"]
     assert "gated" in uni2
     assert str(no_weights) in text
-    done = subprocess.run(
-        [sys.executable, "-m", "napari_mil.cli", "encoders", "--json", "--device", "cpu"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = command_line("encoders", "--json", "--device", "cpu")
+    assert done.returncode == 0
     assert {entry["name"] for entry in json.loads(done.stdout)["encoders"]} >= set(names)
 
 
