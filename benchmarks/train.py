@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from napari_mil.models import create_model
 from napari_mil.training import RECIPES, fit
 from napari_mil.triton_guard import prepare_optimizers, without_triton
 
+Precision = Literal["float32", "bfloat16"]
 HIDDEN, ATTENTION = 512, 128
 SHARE_VAL = 0.2
 
@@ -36,20 +38,21 @@ def main() -> None:
     parser.add_argument("--patches", type=int, nargs="+", default=[100, 1000, 5000], help="patches of each bag")
     parser.add_argument("--features", type=int, default=512, help="numbers of each patch")
     parser.add_argument("--rounds", type=int, default=5, help="epochs of each peer")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of our training")
     args = parser.parse_args()
     torch.set_num_threads(1)
     results = {}
     for patches in args.patches:
         draws = np.random.default_rng(0)
         bags = [draws.standard_normal((patches, args.features), dtype=np.float32) for _ in range(args.bags)]
-        results[patches] = _compare(bags, args.rounds)
+        results[patches] = _compare(bags, args.rounds, args.precision)
         print(patches, json.dumps(results[patches]), flush=True)
     print(json.dumps({"benchmark": "train", **vars(args), "unit": "processor seconds an epoch", "results": results}))
 
 
-def _compare(bags: list[NDArray[np.float32]], rounds: int) -> dict[str, float]:
+def _compare(bags: list[NDArray[np.float32]], rounds: int, precision: Precision) -> dict[str, float]:
     """Time epochs in turn, the first of each unseen; return medians and the median of the ratios."""
-    ours, theirs = our_epochs(bags, rounds + 1), their_epochs(bags)
+    ours, theirs = our_epochs(bags, rounds + 1, precision), their_epochs(bags)
     pairs = [(_timed(ours), _timed(theirs)) for _ in range(rounds + 1)][1:]
     return {
         "napari_mil": round(statistics.median(own for own, _ in pairs), 3),
@@ -64,13 +67,13 @@ def _timed(epoch: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def our_epochs(bags: list[NDArray[np.float32]], epochs: int) -> Callable[[], object]:
+def our_epochs(bags: list[NDArray[np.float32]], epochs: int, precision: Precision) -> Callable[[], object]:
     """Return what runs one epoch of our training."""
     sizes = {"hidden": HIDDEN, "attention_dim": ATTENTION}
     model = create_model("gated-attention", in_features=bags[0].shape[1], n_classes=2, seed=0, **sizes)
     rows = np.arange(len(bags))
     n_val = int(len(bags) * SHARE_VAL)
-    recipe = replace(RECIPES["default"], patience=None, epochs=epochs)
+    recipe = replace(RECIPES["default"], patience=None, epochs=epochs, precision=precision)
     fitting = fit(model, bags, rows % 2, rows[n_val:], rows[:n_val], recipe)
     return lambda: next(fitting)
 
