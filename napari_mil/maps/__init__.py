@@ -9,6 +9,8 @@ import lazy_loader as _lazy
 if TYPE_CHECKING:
     from ._colours import colours as colours
     from ._finder import PatchFinder as PatchFinder
+    from ._hot_spots import HotSpot as HotSpot
+    from ._hot_spots import hot_spots as hot_spots
     from ._infer import FURTHER_SCORES as FURTHER_SCORES
     from ._infer import attention_map as attention_map
     from ._infer import ensemble_map as ensemble_map
@@ -62,6 +64,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_colours": ["colours"],
         "_finder": ["PatchFinder"],
+        "_hot_spots": ["HotSpot", "hot_spots"],
         "_infer": ["FURTHER_SCORES", "attention_map", "ensemble_map", "iter_attention_map", "iter_ensemble_map"],
         "_legend": [
             "DISCLAIMER",

@@ -134,18 +134,39 @@ def paint(values: NDArray[np.float32], grid: TileGrid) -> Raster:
     return Painter(grid).paint(values)
 
 
+def lattice(grid: TileGrid) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Return where on a common grid of one stride the tiles lie.
+
+    Parameters
+    ----------
+    grid : TileGrid
+        The tiles.
+
+    Returns
+    -------
+    ((N, 2) int64, (2,) float64) or None
+        Row and column of each tile, and the common grid's corner in level-0 pixels; None where a tile lies more than
+        half a level-0 pixel off it.
+    """
+    step = grid.stride_l0
+    for corner in (np.zeros(2), grid.l0_rc.min(axis=0).astype(np.float64)):
+        index = np.rint((grid.l0_rc - corner) / step)
+        if np.abs(grid.l0_rc - corner - index * step).max() <= 0.5 + 1e-6:
+            return index.astype(np.int64), corner
+    return None
+
+
 def _regular_cells(grid: TileGrid) -> _Cells | None:
     """Return cells of one stride if every tile lies within half a level-0 pixel of a common grid, else None."""
     step = grid.stride_l0
     if step > grid.tile_l0 * (1 + 1e-6):
         return None  # a cell would claim the gap between tiles
-    for corner in (np.zeros(2), grid.l0_rc.min(axis=0).astype(np.float64)):
-        index = np.rint((grid.l0_rc - corner) / step)
-        if np.abs(grid.l0_rc - corner - index * step).max() <= 0.5 + 1e-6:
-            first = index.astype(np.int64)
-            covered = max(1, int(np.ceil(grid.tile_l0 / step - 0.5 - 1e-6)))
-            return _Cells(first, first + covered, corner, step)
-    return None
+    placed = lattice(grid)
+    if placed is None:
+        return None
+    first, corner = placed
+    covered = max(1, int(np.ceil(grid.tile_l0 / step - 0.5 - 1e-6)))
+    return _Cells(first, first + covered, corner, step)
 
 
 def _free_cells(grid: TileGrid) -> _Cells:
