@@ -127,12 +127,14 @@ def test_entropy_weight_spreads_or_gathers_attention(separable, name):
     assert spread[0] + 0.2 < spread[1]
 
 
+@pytest.mark.parametrize(("n", "precision"), [(1, "float32"), (40, "bfloat16")])
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_bags_of_one_patch_can_be_learned_from(name):
+def test_bags_of_one_patch_and_short_floats_can_be_learned_from(name, n, precision):
     g = np.random.default_rng(3)
-    bags = [g.normal(size=(1, 4)).astype(np.float32) for _ in range(6)]
+    bags = [g.normal(size=(n, 4)).astype(np.float32) for _ in range(6)]
     model = small(name)
-    recipe = Recipe(epochs=2, hard_share=0.5, entropy_weight=0.1 if model.attends else 0.0, max_patches=1)
+    weight = 0.1 if model.attends else 0.0
+    recipe = Recipe(epochs=2, hard_share=0.5, entropy_weight=weight, max_patches=n, precision=precision)
     run(fit(model, bags, np.array([0, 1] * 3), np.arange(4), np.arange(4, 6), recipe))
     assert np.isfinite([predict(model, bag) for bag in bags]).all()
 
