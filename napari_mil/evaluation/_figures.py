@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +17,7 @@ from ._roc import FPR, roc_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.gridspec import SubplotSpec
 
     from ._evaluate import Evaluation, Judged
     from ._faithfulness import Faithfulness
@@ -80,7 +81,9 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     figure, panels = _panels(len(evaluation.judged), height=1.2)
     for place, judged in zip(panels, evaluation.judged, strict=True):
         place.set_axis_off()
-        axes, below = place.get_subplotspec().subgridspec(2, 1, height_ratios=(4, 1)).subplots(sharex=True)
+        inner = cast("SubplotSpec", place.get_subplotspec()).subgridspec(2, 1, height_ratios=(4, 1))
+        axes = figure.add_subplot(inner[0])
+        below = figure.add_subplot(inner[1], sharex=axes)
         axes.spines[["top", "right"]].set_visible(False)
         found = judged.measures.calibration
         edges = np.linspace(0, 1, BINS + 1)
@@ -89,7 +92,7 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
         axes.plot(found.said[filled], found.happened[filled], color=_ACCENT, marker="o", markersize=4, linewidth=1.4)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set_ylabel("Share that came true")
-        axes.tick_params(labelsize=8)
+        axes.tick_params(labelsize=8, labelbottom=False)
         below.bar(edges[:-1], found.counts, width=np.diff(edges) * 0.92, align="edge", color=_ACCENT, alpha=0.55)
         below.spines[["top", "right"]].set_visible(False)
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import EvaluationError
 from ..progress import Pacer, Steps
 from ..slides import slide_name
-from ..training import predict
+from ..training import fingerprint, predict
 from ._cost import fitting_model
 from ._predictions import Candidate, Predictions
 from ._runs import HALF, distinct_names
@@ -99,26 +99,23 @@ def _test_rows(cohort: Cohort) -> list[int]:
     return [row for row, split in enumerate(cohort.splits) if split == "test"]
 
 
-def _refuse_leaks(name: str, training: Mapping[str, Any], cohort: Cohort, rows: Sequence[int]) -> tuple[str, ...]:
+def _refuse_leaks(who: str, training: Mapping[str, Any], cohort: Cohort, rows: Sequence[int]) -> tuple[str, ...]:
     """Refuse a model trained on what it is to be judged on; return what could not be checked."""
-    tested = {
+    names = {
         "slides": {slide_name(cohort.slides[row]) for row in rows},
         "patients": {cohort.patients[row] for row in rows},
     }
-    seen = {what: training.get(what) for what in tested}
-    for what, known in seen.items():
-        if not isinstance(known, list):
-            continue
-        mine = {slide_name(str(one)) for one in known} if what == "slides" else {str(one) for one in known}
-        shared = sorted(mine & tested[what])
+    seen = training.get("seen")
+    if not isinstance(seen, Mapping) or not names.keys() <= seen.keys():
+        return ("Its card does not list what it was trained on: that none of it is in this cohort was not checked.",)
+    for what, tested in names.items():
+        shared = sorted(name for name in tested if fingerprint(name) in seen[what])
         if shared:
             shown = ", ".join(shared[:_SHOWN]) + (f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else "")
             raise EvaluationError(
-                f"{name} was trained on {len(shared)} {what} of this cohort ({shown}): a leak, the figures would "
+                f"{who} was trained on {len(shared)} {what} of this cohort ({shown}): a leak, the figures would "
                 "measure memory. Remove them from the table, or give the folder of the training run instead."
             )
-    if any(not isinstance(known, list) for known in seen.values()):
-        return ("Its card does not list what it was trained on: that none of it is in this cohort was not checked.",)
     return ()
 
 

@@ -12,7 +12,7 @@ _TOLD = frozenset(
     {
         "data", "n_slides", "n_patients", "slides_per_class", "folds", "fold", "auc", "auc_mean", "auc_sd",
         "auc_pooled", "fold_aucs", "n_train", "n_val", "n_test", "best_epoch", "epochs", "recipe", "seed", "device",
-        "versions", "source", "file", "note",
+        "versions", "seen", "source", "file", "note",
     }
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._recipe import RECIPES as RECIPES
     from ._recipe import Recipe as Recipe
     from ._recipe import learning_rate as learning_rate
+    from ._report import fingerprint as fingerprint
     from ._results import Epoch as Epoch
     from ._results import EpochProgress as EpochProgress
     from ._results import FoldResult as FoldResult
@@ -43,6 +44,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_folds": ["Fold", "make_folds"],
         "_metrics": ["bag_auc"],
         "_recipe": ["RECIPES", "Recipe", "learning_rate"],
+        "_report": ["fingerprint"],
         "_results": ["Epoch", "EpochProgress", "FoldResult", "TrainingResult"],
         "_train": ["iter_train"],
     },

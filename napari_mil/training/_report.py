@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ import pandas as pd
 
 from ..errors import ExportError
 from ..models import MILModel, save_model
+from ..slides import slide_name
 from ._figure import roc_figure
 
 if TYPE_CHECKING:
@@ -45,8 +47,28 @@ def final_training(job: Job, result: TrainingResult) -> dict[str, Any]:
         "folds": len(result.folds),
         "fold_aucs": [_plain(asdict(fold))["auc"] for fold in result.folds],
         "epochs": result.epochs,
+        "seen": {
+            "slides": sorted({fingerprint(slide_name(slide)) for slide in job.cohort.slides}),
+            "patients": sorted({fingerprint(patient) for patient in job.cohort.patients}),
+        },
         **_plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
     }
+
+
+def fingerprint(name: str) -> str:
+    """Return what stands for a slide's or patient's name on a card: it tells a leak, without spelling names out.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the slide's file (`slide_name`), or the patient as the cohort table has it.
+
+    Returns
+    -------
+    str
+        The first 16 hexadecimal digits of its SHA-256.
+    """
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _common_training(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from napari_mil.evaluation._tables import escape_latex
 from napari_mil.features import EncoderInfo
 from napari_mil.models import create_model, save_model
 from napari_mil.progress import finish
-from napari_mil.training import Bags, Cohort
+from napari_mil.training import Bags, Cohort, fingerprint
 
 TEST = [("a", "p1", "normal", 1, 0.2), ("b", "p2", "tumour", 1, 0.7), ("c", "p3", "normal", 2, 0.6)]
 TEST.append(("d", "p4", "tumour", 2, 0.9))
@@ -111,6 +111,10 @@ def test_tables_print_what_they_hold():
     assert len(markdown(table).splitlines()) == 4
 
 
+def seen(slides, patients):
+    return {"slides": [fingerprint(s) for s in slides], "patients": [fingerprint(p) for p in patients]}
+
+
 @pytest.fixture
 def held_out(tmp_path):
     """Return a model file, a cohort of six slides, and their bags."""
@@ -134,7 +138,7 @@ def test_saved_models_on_a_held_out_cohort(held_out):
     from napari_mil.models import load_model
 
     save, cohort, bags = held_out
-    path = save(threshold=0.25, slides=["t1.svs"], patients=["q"])
+    path = save(threshold=0.25, seen=seen(["t1"], ["q"]))
     (one,) = finish(iter_held_out([path], cohort, bags))
     model = load_model(path)
     wanted = [float(torch.softmax(model(torch.from_numpy(bags.values[s])).logits, 0)[1]) for s in cohort.slides]
@@ -151,12 +155,12 @@ def test_saved_models_on_a_held_out_cohort(held_out):
 
 @pytest.mark.parametrize(
     ("training", "said"),
-    [({"slides": ["/old/s3.svs"]}, r"1 slides of this cohort \(s3\): a leak"), ({"patients": ["x", "q"]}, "patients")],
+    [((["s3"], ["q"]), r"1 slides of this cohort \(s3\): a leak"), ((["t"], ["x", "q"]), r"1 patients .* \(x\)")],
 )
 def test_leaks_are_refused(held_out, training, said):
     save, cohort, bags = held_out
     with pytest.raises(EvaluationError, match=said):
-        finish(iter_held_out([save(**training)], cohort, bags))
+        finish(iter_held_out([save(seen=seen(*training))], cohort, bags))
 
 
 def test_what_could_not_be_checked_is_said(held_out):
@@ -173,7 +177,7 @@ def test_what_could_not_be_checked_is_said(held_out):
 def test_only_the_test_split_is_judged(held_out):
     save, cohort, bags = held_out
     split = replace(cohort, splits=("train", "train", "train", "test", "test", "val"))
-    (one,) = finish(iter_held_out([save(slides=["s0"], patients=[])], split, bags))
+    (one,) = finish(iter_held_out([save(seen=seen(["s0"], []))], split, bags))
     assert one.test.slides == ("s3", "s4")
 
 
@@ -194,3 +198,27 @@ def test_command(run_folder, tmp_path, capsys):
     for wrong in (["--faithfulness"], ["--score", "attention"], ["--cohort", "c.csv"], ["--bootstrap", "5"]):
         assert call(app, ["evaluate", folder, *wrong]).exit_code == 2
     assert call(app, ["evaluate", str(tmp_path / "nowhere")]).exit_code == 1
+
+
+def test_a_trained_model_is_not_judged_on_what_it_was_trained_on(held_out, tmp_path):
+    from napari_mil.training import RECIPES, iter_train
+
+    _, cohort, bags = held_out
+    more = Cohort(
+        tuple(f"/slides/t{i}.svs" for i in range(12)),
+        ("normal", "tumour") * 6,
+        tuple(f"q{i}" for i in range(12)),
+        None,
+        ("normal", "tumour"),
+        {},
+    )
+    values = {slide: bags.values[f"s{i % 6}"] for i, slide in enumerate(more.slides)}
+    recipe = replace(RECIPES["default"], epochs=1)
+    finish(iter_train(more, Bags(values, bags.encoder), "mean", tmp_path / "run", recipe=recipe, folds=2, device="cpu"))
+    path = tmp_path / "run" / "model.safetensors"
+    (one,) = finish(iter_held_out([path], cohort, bags))
+    assert not any("not checked" in note for note in one.notes)
+    mixed = replace(cohort, slides=(*cohort.slides[:5], "elsewhere/t3.ndpi"))
+    with pytest.raises(EvaluationError, match=r"trained on 1 slides of this cohort \(t3\)"):
+        finish(iter_held_out([path], mixed, bags))
+    assert read_run(tmp_path / "run").threshold_from.startswith("Youden")
