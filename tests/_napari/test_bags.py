@@ -208,7 +208,7 @@ def test_patches_go_with_their_slide(
     [grid], slide = grids(viewer), viewer.layers[0]
     for zoom in (2.0, 40.0):
         camera(viewer).zoom = zoom
-        qtbot.waitUntil(lambda zoom=zoom: grid.edge_width * MPP * zoom == pytest.approx(1.5, rel=0.25), timeout=5_000)
+        qtbot.waitUntil(lambda zoom=zoom: grid.edge_width * MPP * zoom == pytest.approx(1.5, rel=0.25), timeout=20_000)
     other = next(path for path in small_cohort.parent.glob("*.tif") if path != small_slide)
     [second] = viewer.open(str(other), plugin="napari-mil")
     assert not grid.visible

@@ -22,7 +22,7 @@ def opened(make_napari_viewer, own_folders, qtbot):
         viewer = make_napari_viewer(show=True)
         viewer.open(str(path), plugin="napari-mil")
         session = viewer.window._qt_window.findChild(Session)
-        qtbot.waitUntil(lambda: session.where.text() != "", timeout=5000)
+        qtbot.waitUntil(lambda: session.where.text() != "", timeout=20_000)
         return viewer, viewer.layers[-1], session.overview
 
     return open_in_window
@@ -100,7 +100,7 @@ def test_a_slide_that_was_put_aside_holds_neither_file_nor_memory(opened, slide_
     shown = np.asarray(first._slice.image.view)
     viewer.open(str(slide_files[1]), plugin="napari-mil")
     second = viewer.layers[-1]
-    qtbot.waitUntil(lambda: open_files(slide_files[0]) == 0, timeout=5000)
+    qtbot.waitUntil(lambda: open_files(slide_files[0]) == 0, timeout=20_000)
     qtbot.waitUntil(lambda: not stream_of(second).waiting and not overview._poll.isActive(), timeout=20_000)
     assert open_files(slide_files[0]) == 0
     _, pending = slide_of(first).levels()[-1].glimpse(0, 0, 10, 10, wait_s=0.0)
@@ -108,4 +108,4 @@ def test_a_slide_that_was_put_aside_holds_neither_file_nor_memory(opened, slide_
     overview.chosen.emit(first)
     qtbot.waitUntil(lambda: not stream_of(first).waiting, timeout=20_000)
     assert np.array_equal(first._slice.image.view, shown)
-    qtbot.waitUntil(lambda: open_files(slide_files[1]) == 0, timeout=5000)
+    qtbot.waitUntil(lambda: open_files(slide_files[1]) == 0, timeout=20_000)

@@ -40,7 +40,7 @@ def opened(make_napari_viewer, own_folders, qtbot):
         for path in paths:
             viewer.open(str(path), plugin="napari-mil")
         session = viewer.window._qt_window.findChild(Session)
-        qtbot.waitUntil(lambda: session.where.text() != "", timeout=5000)
+        qtbot.waitUntil(lambda: session.where.text() != "", timeout=20_000)
         return viewer, session
 
     return open_in_window
@@ -80,7 +80,7 @@ def test_a_preset_shows_so_many_microns_a_screen_pixel_about_the_same_place(open
         button.click()
         assert 1 / view.zoom == pytest.approx(10 / preset)
         assert tuple(view.center)[-2:] == (700.0, 900.0)
-    qtbot.waitUntil(lambda: session.where.text().startswith("40x  0.25 µm/px"), timeout=5000)
+    qtbot.waitUntil(lambda: session.where.text().startswith("40x  0.25 µm/px"), timeout=20_000)
 
 
 def test_microns_on_a_real_screenshot(opened, tmp_path, own_folders, qtbot):
@@ -108,7 +108,7 @@ def test_microns_on_a_real_screenshot(opened, tmp_path, own_folders, qtbot):
 def test_without_scale_nothing_is_called_magnification(opened, tmp_path, qtbot):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (3000, 4500, 3), np.uint8)).save(tmp_path / "a.png")
     viewer, session = opened(tmp_path / "a.png")
-    qtbot.waitUntil(lambda: session.where.text().startswith("No scale"), timeout=5000)
+    qtbot.waitUntil(lambda: session.where.text().startswith("No scale"), timeout=20_000)
     assert not any(button.isEnabled() for button in session.overview.zooms)
     assert "set it in the Run tab" in session.overview.zooms[0].toolTip()
     before = camera(viewer).zoom
@@ -316,7 +316,7 @@ def test_a_duplicated_slide_layer_shows_the_same_slide_by_itself(opened, folder,
     rescale_slide(second, (0.25, 0.25))
     assert (mpp_of(first), mpp_of(second)) == ((0.5, 0.5), (0.25, 0.25))
     viewer.layers.remove(second)
-    qtbot.waitUntil(lambda: front_slide(viewer) is first, timeout=5000)
+    qtbot.waitUntil(lambda: front_slide(viewer) is first, timeout=20_000)
     qtbot.waitUntil(lambda: not stream_of(first).waiting, timeout=10_000)
     shown = np.asarray(first._slice.image.view)
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 10

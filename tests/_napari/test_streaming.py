@@ -131,7 +131,7 @@ def test_removing_the_layer_releases_file_and_memory_and_undoing_brings_them_bac
     assert cached_bytes(stream.slide) > 0
     viewer.layers.remove(layer)
     assert cached_bytes(stream.slide) == 0
-    qtbot.waitUntil(lambda: open_files(fiducial) == 0, timeout=5000)
+    qtbot.waitUntil(lambda: open_files(fiducial) == 0, timeout=20_000)
     viewer.layers.append(layer)
     qtbot.waitUntil(lambda: not stream.waiting, timeout=20_000)
     assert displayed(layer)[0].std() > 5
@@ -158,7 +158,7 @@ def test_removing_the_layer_while_tiles_come_releases_them_too(shown, fiducial, 
     qtbot.wait(300)  # until the overview beside the canvas knows, too
     gate.set()
     qtbot.waitUntil(lambda: all(future.done() for future in asked), timeout=20_000)
-    qtbot.waitUntil(lambda: open_files(fiducial) == 0, timeout=5000)
+    qtbot.waitUntil(lambda: open_files(fiducial) == 0, timeout=20_000)
     assert cached_bytes(stream.slide) == 0
 
 
