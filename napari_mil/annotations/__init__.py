@@ -9,9 +9,15 @@ import lazy_loader as _lazy
 if TYPE_CHECKING:
     from ._annotation import Annotation as Annotation
     from ._geojson import write_geojson as write_geojson
+    from ._labels import PatchLabels as PatchLabels
+    from ._labels import label_patches as label_patches
     from ._labels import overlap_fraction as overlap_fraction
     from ._labels import tile_labels as tile_labels
     from ._read import read_annotations as read_annotations
+    from ._roles import Roles as Roles
+    from ._roles import roles_of as roles_of
+    from ._roles import suggest_roles as suggest_roles
+    from ._roles import target_area as target_area
     from ._tissue import outlines_for as outlines_for
     from ._tissue import read_tissue as read_tissue
     from ._tissue import resolve_tissue as resolve_tissue
@@ -23,8 +29,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_annotation": ["Annotation"],
         "_geojson": ["write_geojson"],
-        "_labels": ["overlap_fraction", "tile_labels"],
+        "_labels": ["PatchLabels", "label_patches", "overlap_fraction", "tile_labels"],
         "_read": ["read_annotations"],
+        "_roles": ["Roles", "roles_of", "suggest_roles", "target_area"],
         "_tissue": ["outlines_for", "read_tissue", "resolve_tissue", "tissue_within", "write_tissue"],
     },
 )

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from ._flipping import iter_flips as iter_flips
     from ._flipping import relevance_order as relevance_order
     from ._held_out import iter_held_out as iter_held_out
+    from ._localisation import TOP_K as TOP_K
+    from ._localisation import Localisation as Localisation
+    from ._localisation import localise as localise
     from ._measures import Estimate as Estimate
     from ._measures import Measures as Measures
     from ._measures import measure as measure
+    from ._overlap import Overlap as Overlap
+    from ._overlap import OverlapCurve as OverlapCurve
     from ._predictions import Candidate as Candidate
     from ._predictions import Predictions as Predictions
     from ._predictions import cohort_of as cohort_of
@@ -55,7 +60,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_faithfulness": ["Faithfulness", "SlideFlips", "iter_faithfulness"],
         "_flipping": ["Flips", "aupc", "iter_flips", "relevance_order"],
         "_held_out": ["iter_held_out"],
+        "_localisation": ["TOP_K", "Localisation", "localise"],
         "_measures": ["Estimate", "Measures", "measure"],
+        "_overlap": ["Overlap", "OverlapCurve"],
         "_predictions": ["Candidate", "Predictions", "cohort_of"],
         "_runs": ["read_run", "read_runs"],
         "_tables": ["latex", "markdown", "printed", "printed_comparisons", "printed_faithfulness"],
