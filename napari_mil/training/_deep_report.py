@@ -15,37 +15,14 @@ import pandas as pd
 from ..errors import ExportError
 from ..features import EncoderInfo
 from ..files import replacing
+from ..slides import slide_name
 from ._figure import roc_figure
+from ._report import fingerprint, truth_and_probabilities
+from ._results import FoldResult
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ._cohort import Cohort
     from ._deep_fit import FineTuning
-
-
-@dataclass(frozen=True, slots=True)
-class DeepFold:
-    """What one fold came to.
-
-    Parameters
-    ----------
-    fold : int
-        From 1.
-    auc : float
-        `bag_auc` on the fold's test slides; NaN where they lack a class.
-    best_epoch : int
-        The epoch that validation chose.
-    n_train, n_val, n_test : int
-        Slides in each part.
-    """
-
-    fold: int
-    auc: float
-    best_epoch: int
-    n_train: int
-    n_val: int
-    n_test: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +43,7 @@ class FineTuned:
         Name of the pooling.
     class_names : tuple of str
         Its classes.
-    folds : tuple of DeepFold
+    folds : tuple of FoldResult
         One per fold.
     auc_mean, auc_sd : float
         Mean and standard deviation (ddof 1) of the folds' test AUC; NaN where undefined.
@@ -82,7 +59,7 @@ class FineTuned:
     encoder: EncoderInfo
     pooling: str
     class_names: tuple[str, ...]
-    folds: tuple[DeepFold, ...]
+    folds: tuple[FoldResult, ...]
     auc_mean: float
     auc_sd: float
     epochs: int
@@ -94,7 +71,7 @@ def card_training(
     cohort: Cohort,
     base: EncoderInfo,
     recipe: FineTuning,
-    folds: Sequence[DeepFold],
+    folds: Sequence[FoldResult],
     *,
     epochs: int,
     patches_per_slide: int,
@@ -111,8 +88,15 @@ def card_training(
         ),
         "base_encoder": {"name": base.name, "weights_hash": base.weights_hash, "version": base.version},
         "slides_per_class": {name: cohort.labels.count(name) for name in cohort.class_names},
+        "n_slides": len(cohort),
+        "n_patients": len(set(cohort.patients)),
         "folds": len(folds),
+        "fold_aucs": [_known(fold.auc) for fold in folds],
         "epochs": epochs,
+        "seen": {
+            "slides": sorted({fingerprint(slide_name(slide)) for slide in cohort.slides}),
+            "patients": sorted({fingerprint(patient) for patient in cohort.patients}),
+        },
         "auc_mean": _known(mean),
         "auc_sd": _known(sd),
         "patches_per_slide": patches_per_slide,
@@ -124,7 +108,7 @@ def card_training(
     }
 
 
-def fold_auc(folds: Sequence[DeepFold]) -> tuple[float, float]:
+def fold_auc(folds: Sequence[FoldResult]) -> tuple[float, float]:
     """Return mean and standard deviation (ddof 1) of the folds' AUC, NaN where undefined."""
     known = np.array([fold.auc for fold in folds if np.isfinite(fold.auc)])
     return (
@@ -134,7 +118,12 @@ def fold_auc(folds: Sequence[DeepFold]) -> tuple[float, float]:
 
 
 def write_tables(
-    out: Path, cohort: Cohort, training: Mapping[str, Any], metrics: pd.DataFrame, predictions: pd.DataFrame
+    out: Path,
+    cohort: Cohort,
+    pooling: str,
+    training: Mapping[str, Any],
+    metrics: pd.DataFrame,
+    predictions: pd.DataFrame,
 ) -> None:
     """Write ``metrics.csv``, ``predictions.csv``, ``roc.png`` and ``summary.json``, each whole or not at all."""
     pairs = [truth_and_probabilities(cohort, table) for _, table in predictions.groupby("fold")]
@@ -146,13 +135,8 @@ def write_tables(
     with replacing(out / "roc.png", ExportError) as path:
         figure.savefig(path)
     with replacing(out / "summary.json", ExportError) as path:
-        path.write_text(json.dumps(training, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def truth_and_probabilities(cohort: Cohort, table: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return true classes (n,) and predicted probabilities (n, C) of a table of predictions."""
-    truth = np.array([cohort.class_names.index(label) for label in table["label"]], dtype=np.int64)
-    return truth, table[[f"p_{name}" for name in cohort.class_names]].to_numpy(np.float64)
+        summary = {**training, "pooling": pooling, "class_names": cohort.class_names}
+        path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _known(value: float) -> float | None:

@@ -22,9 +22,11 @@ from ..progress import Pacer, Progress, Steps
 from ._deep import DeepMIL, check_trainable
 from ._deep_fit import DeepEpoch, FineTuning, fit_deep, predict_pool
 from ._deep_patches import PatchStore, find_slides, iter_pools
-from ._deep_report import DeepFold, FineTuned, card_training, fold_auc, truth_and_probabilities, write_tables
+from ._deep_report import FineTuned, card_training, fold_auc, write_tables
 from ._folds import Fold, make_folds
 from ._metrics import bag_auc
+from ._report import truth_and_probabilities
+from ._results import FoldResult
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +152,7 @@ def iter_fine_tune(
         saved = save_encoder(encoder, folder, name, title=f"{encoder.title}, fine-tuned")
     _save_pooling(folder / MODEL_FILE, model, saved.info, title, task, training)
     tables = zip(*((run.metrics, run.predictions) for run in runs), strict=True)
-    write_tables(folder, cohort, training, *(pd.concat(parts_of) for parts_of in tables))
+    write_tables(folder, cohort, pooling, training, *(pd.concat(parts_of) for parts_of in tables))
     return _result(folder, saved, job, [run.result for run in runs], epochs)
 
 
@@ -201,7 +203,7 @@ class _Job:
 class _Run:
     """A finished fold: its figures, its epochs, its test predictions."""
 
-    result: DeepFold
+    result: FoldResult
     metrics: pd.DataFrame
     predictions: pd.DataFrame
 
@@ -257,7 +259,7 @@ def _run_fold(job: _Job, part: Fold, number: int, n_folds: int, told: _Told) -> 
         rows.append(record)
     predictions = pd.DataFrame(rows)
     auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
-    result = DeepFold(number, auc, kept, len(part.train), len(part.val), len(part.test))
+    result = FoldResult(number, auc, kept, len(part.train), len(part.val), len(part.test))
     return _Run(result, pd.DataFrame([{"fold": number, **asdict(epoch)} for epoch in history]), predictions)
 
 
@@ -289,7 +291,7 @@ def _save_pooling(
     save_model(path, pooling)
 
 
-def _result(folder: Path, saved: Encoder, job: _Job, folds: list[DeepFold], epochs: int) -> FineTuned:
+def _result(folder: Path, saved: Encoder, job: _Job, folds: list[FoldResult], epochs: int) -> FineTuned:
     mean, sd = fold_auc(folds)
     return FineTuned(
         out=folder,

@@ -452,6 +452,7 @@ def test_what_fine_tuning_leaves(tuned: SimpleNamespace) -> None:
     assert card.encoder_hash == result.encoder.weights_hash == load_encoder(result.encoder_path).info.weights_hash
     assert (card.tile_px, card.mpp, card.title, card.task) == (32, MPP, "T", "Tells purple.")
     assert card.training["base_encoder"]["name"] == "base"
+    assert len(card.training["seen"]["slides"]) == 10, "so that evaluation can tell a leak"
     assert card.training["recipe"]["encoder_lr"] == RECIPE.encoder_lr
     assert torch.equal(tuned.before, tuned.after), "the encoder is given back as it was"
     predictions = (tuned.out / "predictions.csv").read_text().splitlines()
