@@ -37,7 +37,7 @@ def test_a_crash_elsewhere_leaves_the_window_and_says_what_to_do(
     open_window, small_slide: Path, qtbot, monkeypatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("napari_mil._napari.widgets.panel.show_error", said.append)
+    monkeypatch.setattr("napari_mil._napari.widgets.dock_panel.show_error", said.append)
     _, panel = open_window(small_slide)
     panel.run_tab.isolated.click()
     panel.run_tab.run.click()

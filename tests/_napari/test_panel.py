@@ -177,7 +177,7 @@ def test_running_out_of_memory_is_reported_not_swallowed(
     def fail(*args: object, **options: object) -> None:
         raise EncoderError("Not enough memory even for one patch. Choose the CPU.") from RuntimeError("oom")
 
-    monkeypatch.setattr(napari_mil.pipeline, "attention_map", fail)
+    monkeypatch.setattr(napari_mil.pipeline, "iter_attention_map", fail)
     _, panel = open_window(small_slide)
     told: list[str] = []
     notification_manager.notification_ready.connect(lambda note: told.append(note.message))
@@ -194,7 +194,7 @@ def test_an_unforeseen_error_keeps_the_window_usable(
         raise RuntimeError("something in a driver")
 
     seen: list[type] = []
-    monkeypatch.setattr(napari_mil.pipeline, "attention_map", fail)
+    monkeypatch.setattr(napari_mil.pipeline, "iter_attention_map", fail)
     monkeypatch.setattr(notification_manager, "receive_error", lambda kind, *rest: seen.append(kind))
     _, panel = open_window(small_slide)
     run_panel(panel)
