@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_mil._napari.bags import fit_width, fitting_model, grid_lines
 from napari_mil._napari.layers import KEY
-from napari_mil._napari.reader import get_reader, read_bags
+from napari_mil._napari.reader import get_reader, read_bags, read_models
 from napari_mil._napari.rescale import change_scale
 from napari_mil._napari.session import attach
 from napari_mil._napari.viewers import camera, canvas_overlay
