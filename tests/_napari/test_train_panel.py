@@ -194,6 +194,7 @@ def test_cancel_leaves_no_model_and_train_goes_on_from_there(
     assert "at most" in panel.status.text() or "Fold 2 of 2" in panel.status.text()
     assert not panel.form.isEnabled()
     panel.cancel_button.click()
+    qtbot.wait(150)  # epochs are passed on ten times a second at most, and only then it can stop
     gate.allow(1)
     qtbot.waitUntil(lambda: not panel.running, timeout=20_000)
     assert "Cancelled" in panel.status.text()
@@ -241,6 +242,7 @@ def test_closing_the_window_mid_training_ends_it_quietly(
     told: list[object] = []
     notification_manager.notification_ready.connect(told.append)
     viewer.close()
+    qtbot.wait(150)
     gate.allow(1)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=20_000)
     notification_manager.notification_ready.disconnect(told.append)
@@ -340,6 +342,7 @@ def test_everything_fits_the_window_and_can_be_reached_with_the_keyboard(
     assert viewer.window._qt_window.height() == 768
     view = panel.tabs.widget(0)
     assert view.verticalScrollBar().maximum() == view.horizontalScrollBar().maximum() == 0
+    assert panel.form.minimumSizeHint().width() < 300, "also in a dock as narrow as can be"
     menus = {action.text().split("&")[1][0].lower() for action in viewer.window._qt_window.menuBar().actions()}
     buttons = keys_of(panel.train, panel.cancel_button)
     for page, least in ((panel.form, 13), (panel.tabs.widget(1), 3)):

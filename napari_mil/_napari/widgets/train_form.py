@@ -168,6 +168,9 @@ class TrainForm(QWidget):
         self.pooling, self.recipe = ChoiceBox("Pooling", self), ChoiceBox("Recipe", self)
         self.pooling.set_choices(pooling_choices())
         self.recipe.set_choices(recipe_choices())
+        for box in (self.pooling, self.recipe):
+            # napari's style has lists wider than a dock of 320 px can show beside their names
+            box.setMinimumWidth(120)
         self.title, self.task = QLineEdit(self), QLineEdit(self)
         self.title.setToolTip("What the model is called in lists")
         self.task.setToolTip("What the model predicts, in a sentence: it stands below the model where it is chosen")

@@ -37,6 +37,7 @@ class TrainMore(QWidget):
         folded = QWidget(self)
         rows = QGridLayout(folded)
         rows.setContentsMargins(0, 0, 0, 0)
+        rows.setHorizontalSpacing(2)
         fields = (("F&olds", self.folds), ("&Epochs", self.epochs), ("&Seed", self.seed), ("&Device", self.device))
         for place, (words, field) in enumerate(fields):
             label = QLabel(words, folded)
