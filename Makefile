@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Processes that share the tests, each up to 2.5 GB; 0: all in pytest's own.
+WORKERS ?= 0
 # Without a display pytest-xvfb starts one; Mesa draws in software.
 export PYTHONUTF8 = 1
 
@@ -11,7 +13,7 @@ demo: install
 	$(BIN)/napari-mil demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .
@@ -40,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 	  || { echo "Cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[encoders,formats,wsidata,test,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[encoders,formats,torchmil,wsidata,test,dev]'
 	@touch $(STAMP)
 
 # Pin what was resolved today: names and versions only, no index.
