@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ COLUMNS = (
     "percentile",
     "contribution",
     "tissue_fraction",
+    "tags",
 )
 _DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _PATCH_NAME = re.compile(r"\d{3,}_.*_x\d+_y\d+_a.+\.png")
@@ -95,11 +96,13 @@ def export_patches(
     score: str | None = None,
     scale: str | None = None,
     class_index: int | None = None,
+    patches: Sequence[int] | NDArray[np.int64] | None = None,
+    tags: Mapping[int, Sequence[str]] | None = None,
     tile_px: int | None = None,
     table: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Steps[PatchExport]:
-    """Write the k patches that score highest as PNG files, with a table; yield Progress.
+    """Write the k patches that score highest, or given ones, as PNG files, with a table; yield Progress.
 
     Pixels are as stored, what the encoder saw; the slide's colour profile goes along in each file, so that programs
     that know profiles show them as the window does. The folder appears under its name when it is complete: closing the
@@ -114,11 +117,16 @@ def export_patches(
     out : path
         Folder to make. An empty one is used; one with files in it is refused, see ``overwrite``.
     k : int
-        How many patches; all if there are fewer.
+        How many patches; all if there are fewer. Of no effect on given ones.
     score, scale : str or None
         As in `AttentionMap.view`.
     class_index : int or None
         As in `AttentionMap.view`.
+    patches : sequence of int or None
+        Positions in the grid of those to write, in whatever order; None takes the k highest. Those without a score
+        come last.
+    tags : mapping of int to sequence of str, optional
+        What people said of patches, by position in the grid; the table has it in its column ``tags``.
     tile_px : int or None
         Edge of a picture in pixels; None takes the size that the encoder saw.
     table : path or None
@@ -139,22 +147,24 @@ def export_patches(
     Raises
     ------
     ExportError
-        If the folder holds other files or the disk refuses.
+        If the folder holds other files or the disk refuses, or no patches are given.
     MapError
         As in `AttentionMap.view`.
+    ValueError
+        If a given patch is none of the grid's.
     SlideError
         If the slide cannot be read at a patch.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
     view = amap.view(score, scale, class_index)
-    tiles = top_tiles(view.raw, k)
+    tiles = top_tiles(view.raw, k) if patches is None else _given(patches, view.raw)
     size_px = amap.grid.tile_px if tile_px is None else tile_px
     stem = re.sub(r"[^\w.-]+", "_", slide_name(amap.slide.path))
     names = [_file_name(rank, stem, amap, view, int(tile)) for rank, tile in enumerate(tiles, start=1)]
     target = Path(out).absolute()
     csv_path = target / TABLE_NAME if table is None else Path(table).absolute()
-    rows = _rows(amap, view, tiles, [_relative(target / name, csv_path) for name in names])
+    rows = _rows(amap, view, tiles, [_relative(target / name, csv_path) for name in names], tags or {})
     pacer = Pacer("Saving patches", len(tiles))
     with _new_folder(target, overwrite=overwrite) as folder:
         for done, (name, tile) in enumerate(zip(names, tiles, strict=True), start=1):
@@ -171,6 +181,21 @@ def export_patches(
     return PatchExport(target, csv_path, tuple(target / name for name in names))
 
 
+def _given(patches: Sequence[int] | NDArray[np.int64], raw: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return given patches once each, highest score first, those without a score last."""
+    tiles = np.unique(np.asarray(patches, np.int64))
+    if not len(tiles):
+        raise ExportError("No patches are chosen. Tick those to save first.")
+    if tiles[0] < 0 or tiles[-1] >= len(raw):
+        raise ValueError(f"patches must be 0 to {len(raw) - 1}, not {tiles[0]} to {tiles[-1]}")
+    return np.asarray(tiles[np.argsort(-raw[tiles], kind="stable")], np.int64)
+
+
+def _cell(value: float, form: str) -> str:
+    """Write a number; an unknown one as an empty cell."""
+    return "" if np.isnan(value) else format(float(value), form)
+
+
 def _file_name(rank: int, stem: str, amap: AttentionMap, view: MapView, tile: int) -> str:
     row, col = amap.grid.l0_rc[tile]
     return f"{rank:03d}_{stem}_x{col}_y{row}_a{view.raw[tile]:.3g}.png"
@@ -182,7 +207,11 @@ def _relative(file: Path, table: Path) -> str:
 
 
 def _rows(
-    amap: AttentionMap, view: MapView, tiles: NDArray[np.int64], files: list[str]
+    amap: AttentionMap,
+    view: MapView,
+    tiles: NDArray[np.int64],
+    files: list[str],
+    tags: Mapping[int, Sequence[str]],
 ) -> list[tuple[str | int | float, ...]]:
     """Return the table's rows; an unknown number is an empty cell."""
     percentile = 100 * shown_on(view.raw, view.kind, SCALES["rank"])
@@ -191,7 +220,6 @@ def _rows(
     rows: list[tuple[str | int | float, ...]] = []
     for rank, (tile, file) in enumerate(zip(tiles, files, strict=True), start=1):
         y, x = (int(v) for v in amap.grid.l0_rc[tile])
-        tissue = float(amap.grid.tissue_fraction[tile])
         rows.append(
             (
                 rank,
@@ -201,11 +229,12 @@ def _rows(
                 round(amap.grid.tile_l0, 4),
                 round(x * mpp_x, 2),
                 round(y * mpp_y, 2),
-                f"{view.raw[tile]:.9g}",
-                f"{view.values[tile]:.9g}",
-                f"{percentile[tile]:.4f}",
-                "" if contribution is None else f"{contribution[tile]:.9g}",
-                "" if np.isnan(tissue) else f"{tissue:.4f}",
+                _cell(view.raw[tile], ".9g"),
+                _cell(view.values[tile], ".9g"),
+                _cell(percentile[tile], ".4f"),
+                "" if contribution is None else _cell(contribution[tile], ".9g"),
+                _cell(amap.grid.tissue_fraction[tile], ".4f"),
+                "; ".join(tags.get(int(tile), ())),
             )
         )
     return rows

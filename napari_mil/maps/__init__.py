@@ -48,9 +48,14 @@ if TYPE_CHECKING:
     from ._smooth import enlarged as enlarged
     from ._smooth import smoothed as smoothed
     from ._smooth import smoothing_factor as smoothing_factor
+    from ._spaced import spaced_patches as spaced_patches
     from ._store import read_map as read_map
     from ._store import read_shown as read_shown
     from ._store import write_map as write_map
+    from ._tags import PatchMark as PatchMark
+    from ._tags import PatchPlace as PatchPlace
+    from ._tags import PatchTags as PatchTags
+    from ._tags import read_tags as read_tags
     from ._threshold import CutBy as CutBy
     from ._threshold import Cuts as Cuts
     from ._threshold import ThresholdSummary as ThresholdSummary
@@ -91,7 +96,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "_shown": ["class_evidence", "class_log_odds", "shown"],
         "_smooth": ["enlarged", "smoothed", "smoothing_factor"],
+        "_spaced": ["spaced_patches"],
         "_store": ["read_map", "read_shown", "write_map"],
+        "_tags": ["PatchMark", "PatchPlace", "PatchTags", "read_tags"],
         "_threshold": [
             "CutBy",
             "Cuts",
