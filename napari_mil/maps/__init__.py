@@ -8,6 +8,20 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._colours import colours as colours
+    from ._compare import Agreement as Agreement
+    from ._compare import MapComparison as MapComparison
+    from ._compare import MapFacts as MapFacts
+    from ._compare import agreement as agreement
+    from ._compare import check_one_slide as check_one_slide
+    from ._compare import common_views as common_views
+    from ._compare import compare_maps as compare_maps
+    from ._compare import map_names as map_names
+    from ._compare import overlap_by_chance as overlap_by_chance
+    from ._compare import same_limits as same_limits
+    from ._compare import spearman as spearman
+    from ._difference import Difference as Difference
+    from ._difference import DifferenceBy as DifferenceBy
+    from ._difference import difference as difference
     from ._finder import PatchFinder as PatchFinder
     from ._hot_spots import HotSpot as HotSpot
     from ._hot_spots import hot_spots as hot_spots
@@ -31,6 +45,8 @@ if TYPE_CHECKING:
     from ._map import Spread as Spread
     from ._members import check_members as check_members
     from ._outline import outline as outline
+    from ._places import Places as Places
+    from ._places import match_places as match_places
     from ._raster import Painter as Painter
     from ._raster import Raster as Raster
     from ._raster import paint as paint
@@ -44,6 +60,7 @@ if TYPE_CHECKING:
     from ._scales import score_title as score_title
     from ._shown import class_evidence as class_evidence
     from ._shown import class_log_odds as class_log_odds
+    from ._shown import ranks as ranks
     from ._shown import shown as shown
     from ._smooth import enlarged as enlarged
     from ._smooth import smoothed as smoothed
@@ -68,6 +85,20 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "_colours": ["colours"],
+        "_compare": [
+            "Agreement",
+            "MapComparison",
+            "MapFacts",
+            "agreement",
+            "check_one_slide",
+            "common_views",
+            "compare_maps",
+            "map_names",
+            "overlap_by_chance",
+            "same_limits",
+            "spearman",
+        ],
+        "_difference": ["Difference", "DifferenceBy", "difference"],
         "_finder": ["PatchFinder"],
         "_hot_spots": ["HotSpot", "hot_spots"],
         "_infer": ["FURTHER_SCORES", "attention_map", "ensemble_map", "iter_attention_map", "iter_ensemble_map"],
@@ -83,6 +114,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance", "Spread"],
         "_members": ["check_members"],
         "_outline": ["outline"],
+        "_places": ["Places", "match_places"],
         "_raster": ["Painter", "Raster", "paint"],
         "_scales": [
             "COLOURMAPS",
@@ -94,7 +126,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "score_label",
             "score_title",
         ],
-        "_shown": ["class_evidence", "class_log_odds", "shown"],
+        "_shown": ["class_evidence", "class_log_odds", "ranks", "shown"],
         "_smooth": ["enlarged", "smoothed", "smoothing_factor"],
         "_spaced": ["spaced_patches"],
         "_store": ["read_map", "read_shown", "write_map"],

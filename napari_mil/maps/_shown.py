@@ -108,7 +108,7 @@ def shown(raw: NDArray[np.float32], kind: ScoreKind, scale: Scale) -> NDArray[np
         Rises with ``raw``; NaN stays NaN.
     """
     if scale.name == "rank":
-        return _rank(raw)
+        return ranks(raw)
     if scale.name == "ratio":
         return np.asarray(np.float64(len(raw)) * raw, np.float32)
     if scale.name == "robust":
@@ -120,8 +120,19 @@ def shown(raw: NDArray[np.float32], kind: ScoreKind, scale: Scale) -> NDArray[np
     return raw
 
 
-def _rank(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return average rank / N, in (0, 1]; as scipy's rankdata, whose stable sort takes several times as long."""
+def ranks(raw: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return average rank / N, in (0, 1]; as scipy's rankdata, whose stable sort takes several times as long.
+
+    Parameters
+    ----------
+    raw : (N,) float
+        Any numbers; NaN stays NaN and does not count.
+
+    Returns
+    -------
+    (N,) float32
+        Equal numbers share the mean of the places that they take.
+    """
     known = np.flatnonzero(~np.isnan(raw))
     order = known[np.argsort(raw[known])]
     ordered = raw[order]
