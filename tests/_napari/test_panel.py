@@ -138,7 +138,7 @@ def test_closing_the_window_mid_run_ends_it_quietly(
 ) -> None:
     from superqt.utils import WorkerBase
 
-    _slow_encoder(monkeypatch, seconds=0.2)
+    _slow_encoder(monkeypatch, seconds=0.5)
     viewer, panel = open_window(small_slide)
     panel.run_tab.run.click()
     qtbot.waitUntil(lambda: panel.run_tab.bar.value() > 0, timeout=60_000)
