@@ -55,7 +55,7 @@ class ModelField(QWidget):
         self._entries: list[ModelEntry] = []
         self._reading, self._looking = JobSlot(), JobSlot()
         self.box = ChoiceBox("Model", self)
-        self.box.setMinimumContentsLength(9)  # leaves room for the button beside it
+        self.box.setMinimumWidth(120)  # leaves room for the button beside it
         self.more = QToolButton(self)
         self.more.setText("…")
         self.more.setToolTip("Open a model file, or one of the Hugging Face hub")
