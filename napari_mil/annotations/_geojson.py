@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from shapely.geometry import mapping, shape
+from shapely.geometry import shape
 
 from ..errors import AnnotationError
-from ..files import replacing
+from ..files import replacing, text_writer
 from ._annotation import Annotation
+from ._geometry import placed
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_AT_ONCE = 4096  # annotations written in one piece, so that memory stays flat
 _NAMESPACE = uuid.UUID("8c0f0f5e-3a8b-5a3e-9a52-0d9d4f1f6b77")
 # QuPath's other objects: made by programs, not outlines that a person drew
 _NOT_DRAWN = frozenset({"detection", "tile", "cell", "tmacore", "root"})
@@ -28,7 +32,7 @@ def parse_geojson(text: str, path: Path, offset_xy: tuple[float, float]) -> list
     """Return the annotations of a GeoJSON text; parameters and errors as in `read_annotations`."""
     try:
         document = json.loads(text)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise AnnotationError(
             f"{path} is not valid GeoJSON: {err}. Export the annotations from QuPath once more."
         ) from err
@@ -39,8 +43,12 @@ def parse_geojson(text: str, path: Path, offset_xy: tuple[float, float]) -> list
         raise AnnotationError(
             f"{path} holds no annotations, only objects of type {kinds}. Export annotations from QuPath."
         )
-    found = (_annotation(feature, number, path, offset_xy) for number, feature in drawn)
-    return [annotation for annotation in found if not annotation.geometry.is_empty]
+    geometries, repaired = placed([_geometry(feature, number, path) for number, feature in drawn], offset_xy)
+    return [
+        _annotation(feature, geometry, bool(mended))
+        for (_, feature), geometry, mended in zip(drawn, geometries, repaired, strict=True)
+        if not geometry.is_empty
+    ]
 
 
 def _features(document: Any, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -75,22 +83,27 @@ def _object_type(feature: Mapping[str, Any]) -> str:
     return str(kind).lower().replace("_", "")
 
 
-def _annotation(feature: Mapping[str, Any], number: int, path: Path, offset_xy: tuple[float, float]) -> Annotation:
+def _geometry(feature: Mapping[str, Any], number: int, path: Path) -> Any:
     try:
-        geometry = shapely.force_2d(shape(feature["geometry"]))
+        geometry = shape(feature["geometry"])
     except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as err:
         raise AnnotationError(
             f"{path}: the outline of entry {number} cannot be read ({err}). Delete or redraw it in QuPath."
         ) from err
-    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+    if not np.isfinite(geometry.bounds).all() and not geometry.is_empty:
         raise AnnotationError(f"{path}: the outline of entry {number} has coordinates that are not numbers.")
+    return geometry
+
+
+def _annotation(feature: Mapping[str, Any], geometry: Any, repaired: bool) -> Annotation:
     properties = _properties(feature)
     class_name, class_color = _classification(properties.get("classification"))
     return Annotation(
         name=str(properties.get("name") or ""),
         class_name=class_name,
-        geometry=shapely.transform(valid(geometry), lambda xy: xy + np.asarray(offset_xy, np.float64)),
+        geometry=geometry,
         color=_color(properties.get("color", properties.get("colorRGB"))) or class_color,
+        repaired=repaired,
     )
 
 
@@ -115,28 +128,6 @@ def _color(value: Any) -> tuple[int, int, int] | None:
         red, green, blue = (min(255, max(0, round(v))) for v in value[:3])
         return red, green, blue
     return None
-
-
-def valid(geometry: Any) -> Any:
-    """Return a geometry without self-crossings; of a repaired area only the areas are kept.
-
-    Parameters
-    ----------
-    geometry : shapely geometry
-        As drawn.
-
-    Returns
-    -------
-    shapely geometry
-        The same where it was valid.
-    """
-    if geometry.is_valid:
-        return geometry
-    repaired = shapely.make_valid(geometry)
-    if repaired.geom_type != "GeometryCollection":
-        return repaired
-    areas = [part for part in shapely.get_parts(repaired) if part.geom_type in ("Polygon", "MultiPolygon")]
-    return shapely.union_all(areas)
 
 
 def write_geojson(
@@ -165,19 +156,35 @@ def write_geojson(
         If the disk refuses.
     """
     shift = np.asarray(offset_xy, np.float64)
-    features = [_feature(number, annotation, shift) for number, annotation in enumerate(annotations)]
-    text = json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"), allow_nan=False)
-    data = text.encode()
     target = Path(path)
-    with replacing(target, AnnotationError) as partial:
-        partial.write_bytes(gzip.compress(data, mtime=0) if target.suffix.lower() == ".gz" else data)
+    with replacing(target, AnnotationError) as partial, text_writer(partial) as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        for first in range(0, len(annotations), _AT_ONCE):
+            part = annotations[first : first + _AT_ONCE]
+            file.write(("\n" if first == 0 else ",\n") + ",\n".join(_features_of(part, first, shift)))
+        file.write("\n]}\n")
     return target
 
 
-def _feature(number: int, annotation: Annotation, shift: np.ndarray[Any, Any]) -> dict[str, Any]:
-    geometry = shapely.transform(annotation.geometry, lambda xy: np.round(xy - shift, 2))
-    if geometry.geom_type == "MultiPolygon" and len(geometry.geoms) == 1:
-        geometry = geometry.geoms[0]
+def _features_of(annotations: Sequence[Annotation], first: int, shift: NDArray[np.float64]) -> Iterator[str]:
+    geometries = np.array([annotation.geometry for annotation in annotations], dtype=object)
+    if not np.isfinite(shapely.get_coordinates(geometries)).all():
+        raise ValueError("outlines have coordinates that are not numbers")
+    alone = (shapely.get_type_id(geometries) == shapely.GeometryType.MULTIPOLYGON) & (
+        shapely.get_num_geometries(geometries) == 1
+    )
+    geometries[alone] = shapely.get_geometry(geometries[alone], 0)
+    texts = shapely.to_geojson(shapely.transform(geometries, lambda xy: np.round(xy - shift, 2)))
+    for number, (annotation, geometry) in enumerate(zip(annotations, texts, strict=True), start=first):
+        identity = f"{number}/{annotation.name}/{annotation.class_name}/{geometry}"
+        properties = json.dumps(_properties_of(annotation), separators=(",", ":"))
+        yield (
+            f'{{"type":"Feature","id":"{uuid.uuid5(_NAMESPACE, identity)}",'
+            f'"geometry":{geometry},"properties":{properties}}}'
+        )
+
+
+def _properties_of(annotation: Annotation) -> dict[str, Any]:
     properties: dict[str, Any] = {"objectType": "annotation"}
     if annotation.name:
         properties["name"] = annotation.name
@@ -187,10 +194,4 @@ def _feature(number: int, annotation: Annotation, shift: np.ndarray[Any, Any]) -
         properties["classification"] = {"name": annotation.class_name, "color": color or [200, 0, 0]}
     elif color:
         properties["color"] = color
-    identity = f"{number}/{annotation.name}/{annotation.class_name}/{geometry.wkt}"
-    return {
-        "type": "Feature",
-        "id": str(uuid.uuid5(_NAMESPACE, identity)),
-        "geometry": mapping(geometry),
-        "properties": properties,
-    }
+    return properties

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from ._annotation import Annotation
+from ._geometry import union
 from ._roles import Roles, suggest_roles, target_area
 
 if TYPE_CHECKING:
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
 
     from ..tiling import TileGrid
 
-# Cutting one tile from an outline costs its whole length, so long outlines are first cut into pieces this many
-# tiles wide.
-_PIECE_TILES = 16
+# Cutting one tile from an outline costs its whole length, so outlines with more corners are first cut into pieces.
+_CORNERS = 64
 
 
 def overlap_fraction(annotations: Sequence[Annotation], grid: TileGrid) -> NDArray[np.float64]:
@@ -37,36 +37,36 @@ def overlap_fraction(annotations: Sequence[Annotation], grid: TileGrid) -> NDArr
     (N,) float64
         In [0, 1].
     """
-    area = shapely.union_all([a.geometry for a in annotations if a.geometry.area > 0])
+    area = union(annotation.geometry for annotation in annotations)
     return _shares(area, grid.l0_rc[:, ::-1].astype(np.float64), grid.tile_l0)
 
 
 def _shares(area: Any, left_top: NDArray[np.float64], edge: float) -> NDArray[np.float64]:
     """Return the share of each square that lies inside an area."""
-    fraction = np.zeros(len(left_top))
     if area.is_empty or not len(left_top):
-        return fraction
+        return np.zeros(len(left_top))
     boxes = shapely.box(*left_top.T, *(left_top + edge).T)
-    shapely.prepare(area)
-    touched = shapely.STRtree(boxes).query(area, predicate="intersects")
-    inside = shapely.covers(area, boxes[touched])
-    fraction[touched[inside]] = 1.0
-    border = touched[~inside]
-    pieces = _pieces(area, _PIECE_TILES * edge)
-    tile, piece = shapely.STRtree(pieces).query(boxes[border])
-    shared = shapely.area(shapely.intersection(boxes[border][tile], pieces[piece]))
-    fraction[border] = np.bincount(tile, shared, minlength=len(border)) / edge**2
-    return np.clip(fraction, 0.0, 1.0)
+    pieces = _pieces(area, edge)
+    tile, piece = shapely.STRtree(pieces).query(boxes)
+    shared = shapely.area(shapely.intersection(boxes[tile], pieces[piece]))
+    return np.clip(np.bincount(tile, shared, minlength=len(boxes)) / edge**2, 0.0, 1.0)
 
 
-def _pieces(area: Any, edge: float) -> NDArray[np.object_]:
-    """Return an area cut along a square lattice of this edge: the same area in many short outlines."""
-    low_x, low_y, high_x, high_y = area.bounds
-    x, y = np.meshgrid(np.arange(low_x, high_x, edge), np.arange(low_y, high_y, edge))
-    cells = shapely.box(x.ravel(), y.ravel(), x.ravel() + edge, y.ravel() + edge)
-    cells = cells[shapely.intersects(area, cells)]
-    whole = shapely.covers(area, cells)
-    return np.concatenate([cells[whole], shapely.intersection(cells[~whole], area)])
+def _pieces(area: Any, least: float) -> NDArray[np.object_]:
+    """Return the same area in pieces of few corners, or of at most ``least`` pixels across, that do not overlap."""
+    todo, done = shapely.get_parts(area), []
+    while len(todo):
+        left, top, right, bottom = shapely.bounds(todo).T
+        wide = right - left >= bottom - top
+        simple = (shapely.get_num_coordinates(todo) <= _CORNERS) | (np.maximum(right - left, bottom - top) <= least)
+        done.append(todo[simple])
+        middle_x, middle_y = np.where(wide, (left + right) / 2, right), np.where(wide, bottom, (top + bottom) / 2)
+        next_x, next_y = np.where(wide, middle_x, left), np.where(wide, top, middle_y)
+        halves = shapely.box(left, top, middle_x, middle_y), shapely.box(next_x, next_y, right, bottom)
+        cut = np.concatenate([shapely.intersection(todo[~simple], half[~simple]) for half in halves])
+        parts = shapely.get_parts(shapely.get_parts(cut))  # of a collection of areas and lines, of several areas
+        todo = parts[shapely.area(parts) > 0]
+    return np.concatenate(done)
 
 
 def tile_labels(annotations: Sequence[Annotation], grid: TileGrid, min_overlap: float = 0.5) -> NDArray[np.bool_]:

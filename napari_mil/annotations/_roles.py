@@ -10,6 +10,7 @@ import shapely
 
 from ..errors import AnnotationError
 from ._annotation import Annotation
+from ._geometry import union
 
 # CAMELYON16's groups _0, _1 and Tumor are lesions and _2 or Exclusion is what is no tumour within them; CAMELYON17's
 # are metastases and normal. Compared without case and at the start of the name: QuPath's "Tumor: Positive" counts.
@@ -119,8 +120,7 @@ def target_area(annotations: Sequence[Annotation], roles: Roles) -> Any:
         (x, y), level-0 pixels; empty where nothing is the target.
     """
     areas, excluded = (
-        shapely.union_all([a.geometry for a in annotations if a.class_name in names and a.geometry.area > 0])
-        for names in (roles.target, roles.exclude)
+        union(a.geometry for a in annotations if a.class_name in names) for names in (roles.target, roles.exclude)
     )
     return areas if excluded.is_empty else shapely.difference(areas, excluded)
 

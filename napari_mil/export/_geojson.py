@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ExportError
-from ..files import replacing
+from ..files import replacing, text_writer
 from ..maps import above, colours, score_title
 
 if TYPE_CHECKING:
@@ -73,7 +70,7 @@ def write_map_geojson(
     if threshold is not None:
         chosen &= above(view.values, threshold)
     target = Path(path)
-    with replacing(target, ExportError) as partial, _text_writer(partial) as file:
+    with replacing(target, ExportError) as partial, text_writer(partial) as file:
         file.write('{"type":"FeatureCollection","features":[')
         separator = "\n"
         for feature in _features(amap, view, np.flatnonzero(chosen), offset_xy):
@@ -82,18 +79,6 @@ def write_map_geojson(
             separator = ",\n"
         file.write("\n]}\n")
     return target
-
-
-@contextmanager
-def _text_writer(path: Path) -> Iterator[IO[str]]:
-    """Open a file for text, compressed where its name ends in .gz, with nothing in it that changes between runs."""
-    with path.open("wb") as raw:
-        if path.suffix.lower() != ".gz":
-            with io.TextIOWrapper(raw, encoding="utf-8") as text:
-                yield text
-            return
-        with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed, io.TextIOWrapper(packed, "utf-8") as text:
-            yield text
 
 
 def _features(
