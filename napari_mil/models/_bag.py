@@ -13,7 +13,8 @@ from ..errors import ModelError
 
 T = TypeVar("T")
 
-BLOCK_ROWS = 8192  # 8 MB of hidden activations at 256 float32: flat memory in N, and few enough joins of the threads
+BLOCK_ROWS = 512  # of a bag read at once: half a MB of hidden activations at 256 float32, which stay in the cache
+DEVICE_ROWS = 8192  # the same where each step costs a launch on another device
 
 
 def check_bag(bag: Tensor, in_features: int) -> None:
@@ -30,7 +31,25 @@ def check_bag(bag: Tensor, in_features: int) -> None:
 
 def read_rows(bag: Tensor, like: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
     """Return read(rows) of all blocks of rows, joined; the rows are moved to the device and dtype of a weight."""
-    return torch.cat(read_blocks(bag, like, read))
+    return read_together(bag, like, lambda rows: (read(rows),))[0]
+
+
+def read_together(bag: Tensor, like: Tensor, read: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Return each of the tensors of read(rows) of all blocks of rows, joined, as `read_rows` does for one.
+
+    Without gradients they are set aside once and filled: joining doubles them, and what blocks leave lying between
+    their passing needs keeps the allocator from using that space again for the next block.
+    """
+    step = _block_rows(like)
+    if torch.is_grad_enabled() or len(bag) <= step:
+        return tuple(torch.cat(parts) for parts in zip(*read_blocks(bag, like, read), strict=True))
+    whole: tuple[Tensor, ...] = ()
+    for start in range(0, len(bag), step):
+        parts = read(bag[start : start + step].to(like.device, like.dtype))
+        whole = whole or tuple(part.new_empty(len(bag), *part.shape[1:]) for part in parts)
+        for rows, part in zip(whole, parts, strict=True):
+            rows[start : start + step] = part
+    return whole
 
 
 def read_blocks(bag: Tensor, like: Tensor, read: Callable[[Tensor], T]) -> list[T]:
@@ -39,10 +58,14 @@ def read_blocks(bag: Tensor, like: Tensor, read: Callable[[Tensor], T]) -> list[
     Where the gradient of the bag itself is wanted, as of no training, what a block computes on the way is computed
     again for it instead of kept.
     """
-    blocks = torch.split(bag, BLOCK_ROWS)
+    blocks = torch.split(bag, _block_rows(like))
     if bag.is_leaf and bag.requires_grad and torch.is_grad_enabled() and len(blocks) > 1:
         return [checkpoint(read, rows.to(like.device, like.dtype), use_reentrant=False) for rows in blocks]
     return [read(rows.to(like.device, like.dtype)) for rows in blocks]
+
+
+def _block_rows(like: Tensor) -> int:
+    return BLOCK_ROWS if like.device.type == "cpu" else DEVICE_ROWS
 
 
 def check_finite(*values: Tensor) -> None:

@@ -12,7 +12,7 @@ _TOLD = frozenset(
     {
         "data", "n_slides", "n_patients", "slides_per_class", "folds", "fold", "auc", "auc_mean", "auc_sd",
         "auc_pooled", "fold_aucs", "n_train", "n_val", "n_test", "best_epoch", "epochs", "recipe", "seed", "device",
-        "versions", "seen", "source", "file", "note",
+        "versions", "seen", "threshold", "source", "file", "note",
     }
 )  # fmt: skip
 
@@ -62,6 +62,7 @@ def card_details(card: ModelCard) -> list[str]:
     how += [f"seed {training['seed']}"] if training.get("seed") is not None else []
     how += [f"on {training['device']}"] if training.get("device") else []
     lines += [f"Training: {'; '.join(how)}"] if how else []
+    lines += _threshold(card)
     lines += [f"Made with: {_pairs(training['versions'])}"] if training.get("versions") else []
     lines += [f"{_words(key).capitalize()}: {_value(training[key])}" for key in sorted(training.keys() - _TOLD)]
     return [*lines, *([f"Note: {training['note']}"] if training.get("note") else [])]
@@ -106,6 +107,13 @@ def _auc(training: Mapping[str, Any]) -> list[str]:
     return [
         f"AUC on patients held out: {_three(training['auc_mean'])}{spread}" + (f" ({'; '.join(more)})" if more else "")
     ]
+
+
+def _threshold(card: ModelCard) -> list[str]:
+    threshold = card.training.get("threshold")
+    if not isinstance(threshold, int | float):
+        return []
+    return [f"Threshold: {card.class_names[-1]} from a probability of {_three(threshold)}, chosen on validation slides"]
 
 
 def _source(training: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ._bag import absorb, check_bag, check_finite, read_blocks
+from ._bag import absorb, check_bag, check_finite, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
 
@@ -57,8 +57,8 @@ class LinearHeadModel(MILModel):
 
     def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """Return the evidence (N, C) and energies (N, ...) of a bag, reading it in blocks of rows."""
-        blocks = read_blocks(bag, self.projection.weight, self._read_block)
-        return torch.cat([evidence for evidence, _ in blocks]), torch.cat([energy for _, energy in blocks])
+        evidence, energy = read_together(bag, self.projection.weight, self._read_block)
+        return evidence, energy
 
     def _read_block(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         h = self._hidden(rows)

@@ -41,7 +41,7 @@ class AttentionPooling(LinearHeadModel):
         self.attention_w = nn.Linear(attention_dim, 1)
 
     def _energy(self, h: Tensor) -> Tensor:
-        energy: Tensor = self.attention_w(torch.tanh(self.attention_V(h))).squeeze(1)
+        energy: Tensor = self.attention_w(torch.tanh_(self.attention_V(h))).squeeze(1)
         return energy  # (n,)
 
     def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:

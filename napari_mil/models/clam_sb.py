@@ -103,8 +103,8 @@ class ClamSB(AttentionPooling):
         return self._branch_energies(h).squeeze(1)  # (n,)
 
     def _branch_energies(self, h: Tensor) -> Tensor:
-        gated: Tensor = self.dropout(torch.tanh(self.attention_V(h)))  # (n, attention_dim)
+        gated: Tensor = self.dropout(torch.tanh_(self.attention_V(h)))  # (n, attention_dim)
         if self.attention_U is not None:
-            gated = gated * self.dropout(torch.sigmoid(self.attention_U(h)))
+            gated = gated * self.dropout(torch.sigmoid_(self.attention_U(h)))
         energies: Tensor = self.attention_w(gated)
         return energies  # (n, branches)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ._bag import absorb, check_bag, check_finite, read_rows
+from ._bag import absorb, check_bag, check_finite, read_rows, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
 from ._linear import contribution, leave_one_out
@@ -63,19 +63,24 @@ class DualStreamPooling(MILModel):
         """Predict one bag; see `MILModel.forward`."""
         check_bag(bag, self.card.in_features)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not scores):
-            c, q, evidence = self._read(bag)
-            logits = self._pool(c, q, evidence) + self.head.bias
-            return BagOutput(logits, self._scores(c, q, evidence) if scores else {})
+            c, evidence = self._read(bag)
+            critical = c.argmax(dim=0)
+            second = _largest_but(c, critical)
+            likeness = self._likeness(bag, torch.cat([critical, second]) if scores else critical)
+            logits = self._pool(likeness[:, : len(critical)], evidence) + self.head.bias
+            return BagOutput(logits, self._scores(c, likeness, evidence) if scores else {})
 
     @torch.no_grad()
     def read_once(self, bag: Tensor) -> Callable[[Tensor], Tensor]:
         """Keep instance logits, queries and evidence; see `MILModel.read_once`."""
         check_bag(bag, self.card.in_features)
-        read = self._read(bag)
+        c, evidence = self._read(bag)
+        q = read_rows(bag, self.head.weight, self._query)
 
         def of_part(rows: Tensor) -> Tensor:
             with torch.no_grad():
-                return self._pool(*(part[rows] for part in read)) + self.head.bias
+                likeness = self._scaled(q[rows] @ q[rows[c[rows].argmax(dim=0)]].T)
+                return self._pool(likeness, evidence[rows]) + self.head.bias
 
         return of_part
 
@@ -91,57 +96,70 @@ class DualStreamPooling(MILModel):
 
     def loss(self, bag: Tensor, target: int, criterion: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Return half the loss of either stream; see `MILModel.loss`."""
-        c, q, evidence = self._read(bag)
-        logits = self._pool(c, q, evidence) + self.head.bias
+        c, evidence = self._read(bag)
+        logits = self._pool(self._likeness(bag, c.argmax(dim=0)), evidence) + self.head.bias
         return 0.5 * criterion(logits, target) + 0.5 * criterion(c.max(dim=0).values, target)
 
-    def _read(self, bag: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return instance logits (N, C), queries (N, d) and evidence (N, C, C): W_k v_i for each logit and stream k."""
-        n_classes, d = len(self.card.class_names), int(self.card.config["query_dim"])
+    def _read(self, bag: Tensor) -> tuple[Tensor, Tensor]:
+        """Return instance logits (N, C) and evidence (N, C, C): W_k v_i for each logit and stream k."""
+        n_classes = len(self.card.class_names)
         weight = self.head.weight.view(n_classes * n_classes, self.card.in_features)  # (logit, k) by feature
 
-        def read(rows: Tensor) -> Tensor:
-            v = rows if self.value is None else torch.relu(self.value(self.dropout(rows)))
-            return torch.cat([self.instance(rows), self._query(rows), v @ weight.T], dim=1)
+        def read(rows: Tensor) -> tuple[Tensor, Tensor]:
+            v = rows if self.value is None else torch.relu_(self.value(self.dropout(rows)))
+            return self.instance(rows), v @ weight.T
 
-        c, q, evidence = torch.split(read_rows(bag, weight, read), [n_classes, d, n_classes**2], dim=1)
-        return c, q, evidence.view(-1, n_classes, n_classes)
+        c, evidence = read_together(bag, weight, read)
+        return c, evidence.view(-1, n_classes, n_classes)
 
     def _query(self, rows: Tensor) -> Tensor:
         q: Tensor = self.query_in(rows)
-        return q if self.query_out is None else torch.tanh(self.query_out(torch.relu(q)))
+        return q if self.query_out is None else torch.tanh_(self.query_out(torch.relu_(q)))
 
-    def _attention(self, c: Tensor, q: Tensor) -> Tensor:
-        critical = c.argmax(dim=0)  # (C,)
-        return torch.softmax(q @ q[critical].T / q.shape[1] ** 0.5, dim=0)  # (N, C)
+    def _likeness(self, bag: Tensor, critical: Tensor) -> Tensor:
+        """Return q(x_i) q(x_m) / sqrt(d) for some patches m, (N, patches), from a second read: no query is kept."""
+        like = self.head.weight
+        q = self._query(bag[critical.to(bag.device)].to(like.device, like.dtype))
+        return self._scaled(read_rows(bag, like, lambda rows: self._query(rows) @ q.T))
 
-    def _pool(self, c: Tensor, q: Tensor, evidence: Tensor) -> Tensor:
-        """Return the logits (C,) less the head's bias."""
-        return torch.einsum("nk,nck->c", self.noted(self._attention(c, q)), evidence)
+    def _scaled(self, products: Tensor) -> Tensor:
+        scaled: Tensor = products / int(self.card.config["query_dim"]) ** 0.5
+        return scaled
 
-    def _scores(self, c: Tensor, q: Tensor, evidence: Tensor) -> dict[str, Score]:
+    def _pool(self, likeness: Tensor, evidence: Tensor) -> Tensor:
+        """Return the logits (C,) less the head's bias, from likeness to the critical patches (N, C)."""
+        return torch.einsum("nk,nck->c", self.noted(torch.softmax(likeness, dim=0)), evidence)
+
+    def _scores(self, c: Tensor, likeness: Tensor, evidence: Tensor) -> dict[str, Score]:
         # float64 for the differences that leave-one-out takes; on the CPU because MPS has no float64
-        c, q, evidence = (t.detach().cpu().double() for t in (c, q, evidence))
-        check_finite(c, q, evidence)
-        a = self._attention(c, q)
+        c, likeness, evidence = (t.detach().cpu().double() for t in (c, likeness, evidence))
+        check_finite(c, likeness, evidence)
+        a = torch.softmax(likeness[:, : c.shape[1]], dim=0)  # (N, C)
         return {
             "attention": Score(a.T.float().contiguous(), "attention"),
             "contribution": contribution(torch.einsum("nk,nck->nc", a, evidence)),
-            "leave_one_out": leave_one_out(self._changes(c, q, evidence, a)),
+            "leave_one_out": leave_one_out(self._changes(c, likeness, evidence, a)),
             "instance_logit": Score(c.T.float().contiguous(), "instance_logit"),
         }
 
-    def _changes(self, c: Tensor, q: Tensor, evidence: Tensor, a: Tensor) -> Tensor:
+    def _changes(self, c: Tensor, likeness: Tensor, evidence: Tensor, a: Tensor) -> Tensor:
         """Return (N, C): how much the logits fall when patch i is left out.
 
         Patches that set a query, and those whose attention may be near 1, where the closed form loses its digits, are
-        left out for real: at most two a class.
+        left out for real: at most two a class. Without a critical patch the second largest sets the query; likeness is
+        to the critical patches of all classes, then to those (N, 2 C).
         """
         pooled = torch.einsum("nk,nck->ck", a, evidence)
         ratio = a / (1 - a).clamp_min(torch.finfo(a.dtype).tiny)
         changes = torch.einsum("nk,nck->nc", ratio, evidence) - ratio @ pooled.T
-        special = {*c.argmax(dim=0).tolist(), *a.argmax(dim=0).tolist()}
-        for i in special if len(c) > 1 else ():
-            rest = torch.arange(len(c)) != i
-            changes[i] = pooled.sum(dim=1) - self._pool(c[rest], q[rest], evidence[rest])
+        critical, classes = c.argmax(dim=0), torch.arange(c.shape[1])
+        for i in {*critical.tolist(), *a.argmax(dim=0).tolist()} if len(c) > 1 else ():
+            rest = likeness[:, torch.where(critical == i, classes + len(classes), classes)]
+            rest[i] = -torch.inf
+            changes[i] = pooled.sum(dim=1) - torch.einsum("nk,nck->c", torch.softmax(rest, dim=0), evidence)
         return changes
+
+
+def _largest_but(c: Tensor, critical: Tensor) -> Tensor:
+    """Return the patch with the largest logit of each class but for its critical one, (C,)."""
+    return c.detach().scatter(0, critical[None], -torch.inf).argmax(dim=0)

@@ -9,37 +9,30 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ._bag import absorb, check_bag, check_finite, read_rows
+from ._bag import BLOCK_ROWS, absorb, check_bag, check_finite, read_rows, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
 from ._linear import contribution, leave_one_out
+from ._tiers import GatedEnergy, GroupMeans
 
-
-class GatedEnergy(nn.Module):
-    r"""Gated attention energy :math:`e(h) = w^\top (\tanh(V h + v) \odot \sigma(U h + u)) + b_w`."""
-
-    def __init__(self, length: int, attention_dim: int) -> None:
-        super().__init__()
-        self.V, self.U = nn.Linear(length, attention_dim), nn.Linear(length, attention_dim)
-        self.w = nn.Linear(attention_dim, 1)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Return the energies (n,) of rows (n, length)."""
-        energy: Tensor = self.w(torch.tanh(self.V(h)) * torch.sigmoid(self.U(h))).squeeze(1)
-        return energy
+_MOST = 0.9  # of a group's attention, from which leaving a patch out is computed anew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """A bag as tier 1 reads it: h (N, hidden), energies e1 (N,), and how strongly h_i speaks, `margin` (N,)."""
+    """What tier 1 says of each patch: energies e1 (N,), and how strongly h_i speaks, `margin` (N,)."""
 
-    h: Tensor
     e1: Tensor
     margin: Tensor
 
-    def without(self, i: int) -> _Read:
-        kept = torch.arange(len(self.h), device=self.h.device) != i
-        return _Read(self.h[kept], self.e1[kept], self.margin[kept])
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen(_Read):
+    """And, of a bag whose h is not kept: W_2 h (N, C), `GatedEnergy.parts` of e2 (N, ...), h of groups by deal."""
+
+    evidence: Tensor
+    parts2: Tensor
+    means: Tensor
 
 
 class DoubleTierPooling(MILModel):
@@ -99,12 +92,20 @@ class DoubleTierPooling(MILModel):
     def forward(self, bag: Tensor, scores: bool = True) -> BagOutput:
         """Predict one bag; see `MILModel.forward`."""
         check_bag(bag, self.card.in_features)
+        deals = self.deal(len(bag), self.head.weight.device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not scores):
-            read = self._read(bag)
-            deals = self.deal(len(bag), read.h.device)
-            weights = torch.stack([self._weights(read, groups) for groups in deals])  # (splits, N)
-            logits = (weights.mean(dim=0) @ read.h) @ self.head.weight.T + self.head.bias
-            return BagOutput(logits, self._scores(read, deals, weights) if scores else {})
+            if torch.is_grad_enabled():  # which keep h in any case
+                h, read = self._read(bag)
+                weights = torch.stack(
+                    [self._weights(made, made @ h) for made in (self._distil(read, g) for g in deals)]
+                )
+                return BagOutput((weights.mean(dim=0) @ h) @ self.head.weight.T + self.head.bias, {})
+            seen = self._look(bag, deals, scores)
+            made = [self._distil(seen, groups) for groups in deals]
+            distilled = [self._distilled(bag, seen, *one) for one in zip(made, deals, range(len(deals)), strict=True)]
+            weights = torch.stack([self._weights(*pair) for pair in zip(made, distilled, strict=True)])  # (splits, N)
+            logits = weights.mean(dim=0) @ seen.evidence + self.head.bias
+            return BagOutput(logits, self._scores(bag, seen, deals, distilled, weights) if scores else {})
 
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""
@@ -112,13 +113,13 @@ class DoubleTierPooling(MILModel):
 
     def loss(self, bag: Tensor, target: int, criterion: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Return the mean loss of the pseudo-bags plus that of the bag; see `MILModel.loss`."""
-        read = self._read(bag)
-        groups = self.deal(len(bag), read.h.device)[0]
+        h, read = self._read(bag)
+        groups = self.deal(len(bag), h.device)[0]
         z = torch.stack(
-            [self.noted(torch.softmax(read.e1[groups == g], dim=0)) @ read.h[groups == g] for g in _present(groups)]
+            [self.noted(torch.softmax(read.e1[groups == g], dim=0)) @ h[groups == g] for g in _present(groups)]
         )
         first = torch.stack([criterion(y, target) for y in self.group_head(z)]).mean()
-        distilled = (self._distil(read, groups) @ read.h).detach()
+        distilled = (self._distil(read, groups) @ h).detach()
         second = torch.softmax(self.energy2(distilled), dim=0) @ distilled
         return first + criterion(self.head(second), target)
 
@@ -131,15 +132,46 @@ class DoubleTierPooling(MILModel):
         order = [torch.randperm(n, generator=generator) for _ in range(int(self.card.config["splits"]))]
         return (torch.stack(order) % count).to(device)
 
-    def _read(self, bag: Tensor) -> _Read:
-        weight = self.projection.weight
-        h = read_rows(bag, weight, lambda rows: self.dropout(torch.relu_(self.projection(rows))))
+    def _hidden(self, rows: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(torch.relu_(self.projection(rows)))
+        return hidden
+
+    def _margin(self, h: Tensor) -> Tensor:
         with torch.no_grad():
-            evidence = h @ self.group_head.weight.T  # (N, C) = W_1 h
-            few = evidence.shape[1] <= 2
-            margin = evidence[:, -1] - (evidence[:, 0] if evidence.shape[1] == 2 else 0)
-            margin = margin if few else (evidence - evidence.mean(dim=1, keepdim=True)).amax(dim=1)
-        return _Read(h, read_rows(h, weight, self.energy1), margin)
+            evidence = h @ self.group_head.weight.T  # (n, C) = W_1 h
+            if evidence.shape[1] > 2:
+                return (evidence - evidence.mean(dim=1, keepdim=True)).amax(dim=1)
+            return evidence[:, -1] - (evidence[:, 0] if evidence.shape[1] == 2 else 0)
+
+    def _read(self, bag: Tensor) -> tuple[Tensor, _Read]:
+        """Return h (N, hidden) and what tier 1 says of it."""
+        h = read_rows(bag, self.projection.weight, self._hidden)
+        return h, _Read(read_rows(h, self.projection.weight, self.energy1), self._margin(h))
+
+    def _look(self, bag: Tensor, deals: Tensor, scores: bool) -> _Seen:
+        """Read a bag a block at a time without keeping h."""
+        weight = self.projection.weight
+        means = GroupMeans(deals, int(self.card.config["groups"]), weight, len(weight))
+
+        def read(rows: Tensor) -> tuple[Tensor, ...]:
+            h = self._hidden(rows)
+            e1 = self.energy1(h)
+            if self.card.config["distillation"] == "afs":
+                means.add(e1, h)
+            parts2 = self.energy2.parts(h) if scores else h.new_empty(len(h), 0)
+            return e1, self._margin(h), h @ self.head.weight.T, parts2
+
+        e1, margin, evidence, parts2 = read_together(bag, weight, read)
+        return _Seen(e1, margin, evidence, parts2, means.means())
+
+    def _distilled(self, bag: Tensor, seen: _Seen, made: Tensor, groups: Tensor, deal: int) -> Tensor:
+        """Return the distilled features (K, hidden) of one deal; `made` says of what."""
+        if self.card.config["distillation"] == "afs":
+            return seen.means[deal, _present(groups)]
+        return self._h_of(bag, made.argmax(dim=1))
+
+    def _h_of(self, bag: Tensor, patches: Tensor) -> Tensor:
+        return read_rows(bag[patches.to(bag.device)], self.projection.weight, self._hidden)
 
     def _distil(self, read: _Read, groups: Tensor) -> Tensor:
         """Return how the distilled features are made of the patches, (K, N): attention, or a 1 for the one taken."""
@@ -155,61 +187,74 @@ class DoubleTierPooling(MILModel):
                 rows.append(_one(spoken.masked_fill(groups != g, torch.inf).argmin(), a))
         return torch.stack(rows)
 
-    def _weights(self, read: _Read, groups: Tensor) -> Tensor:
+    def _weights(self, made: Tensor, distilled: Tensor) -> Tensor:
         """Return what each patch weighs in one deal (N,): the logits are W_2 of so weighted h, plus b_2."""
-        made = self._distil(read, groups)
-        return torch.softmax(self.energy2(made @ read.h), dim=0) @ made
+        return torch.softmax(self.energy2(distilled), dim=0) @ made
 
-    def _scores(self, read: _Read, deals: Tensor, weights: Tensor) -> dict[str, Score]:
-        check_finite(read.h, read.e1)
-        evidence = (read.h @ self.head.weight.T).cpu().double()  # (N, C) = W_2 h
-        bias = self.head.bias.cpu().double()
+    def _scores(
+        self, bag: Tensor, seen: _Seen, deals: Tensor, distilled: list[Tensor], weights: Tensor
+    ) -> dict[str, Score]:
+        check_finite(seen.evidence, seen.e1)
+        evidence = seen.evidence.cpu().double()
         omega = weights.mean(dim=0).cpu().double()
-        attention = torch.softmax(read.e1.cpu().double(), dim=0)
         changes = torch.zeros_like(evidence)
-        for groups in deals if len(read.h) > 1 else ():
-            changes += self._changes(read, groups, evidence) / len(deals)
+        for groups, d in zip(deals, distilled, strict=True) if len(bag) > 1 else ():
+            changes += self._changes(bag, seen, groups, d) / len(deals)
         return {
-            "attention": Score(attention.float(), "attention"),
+            "attention": Score(torch.softmax(seen.e1.cpu().double(), dim=0).float(), "attention"),
             "contribution": contribution(omega[:, None] * evidence),
             "leave_one_out": leave_one_out(changes),
-            "instance_logit": Score((evidence + bias).T.float().contiguous(), "instance_logit"),
+            "instance_logit": Score(
+                (evidence + self.head.bias.cpu().double()).T.float().contiguous(), "instance_logit"
+            ),
         }
 
-    def _changes(self, read: _Read, groups: Tensor, evidence: Tensor) -> Tensor:
+    def _changes(self, bag: Tensor, seen: _Seen, groups: Tensor, distilled: Tensor) -> Tensor:
         """Return (N, C): how much the logits of one deal fall when patch i is left out of its group.
 
-        Where distillation takes single patches, only those change anything. They, and the patch of each group with the
-        most attention, for which the closed form loses its digits, are left out for real.
+        Where distillation takes single patches, only those change anything. They, and patches with so much of their
+        group's attention that the closed form loses digits, are left out for real.
         """
-        made = self._distil(read, groups)
-        pooled = (torch.softmax(self.energy2(made @ read.h), dim=0) @ made).cpu().double() @ evidence
+        made = self._distil(seen, groups)
+        pooled = self._weights(made, distilled).cpu().double() @ seen.evidence.cpu().double()
+        special = made.argmax(dim=1)
         if self.card.config["distillation"] == "afs":
-            changes = self._changes_of_means(read, groups, evidence, made, pooled)
+            changes = self._changes_of_means(seen, groups, distilled, made, pooled)
+            special = special[made.amax(dim=1) > _MOST]
         else:
-            changes = torch.zeros_like(evidence)
-        for i in {*made.argmax(dim=1).tolist()}:
-            kept = torch.arange(len(groups)) != i
-            weights = self._weights(read.without(i), groups[kept.to(groups.device)])
-            changes[i] = pooled - weights.cpu().double() @ evidence[kept]
+            changes = torch.zeros_like(seen.evidence, dtype=torch.float64, device="cpu")
+        for i in {*special.tolist()}:
+            changes[i] = pooled - self._pooled_without(bag, seen, groups, distilled, i)
         return changes
 
-    def _changes_of_means(self, read: _Read, groups: Tensor, evidence: Tensor, made: Tensor, pooled: Tensor) -> Tensor:
-        z = made @ read.h  # (K, hidden)
-        e2 = self.energy2(z)
+    def _pooled_without(self, bag: Tensor, seen: _Seen, groups: Tensor, distilled: Tensor, i: int) -> Tensor:
+        """Return the logits (C,) less the bias, float64, of one deal without patch i."""
+        rest = groups.clone()
+        rest[i] = -1  # no group
+        made = self._distil(seen, rest)
+        if self.card.config["distillation"] == "afs":
+            features = dict(zip(_present(groups), distilled, strict=True))
+            left = (rest == groups[i]).nonzero().squeeze(1)
+            if len(left):
+                features[int(groups[i])] = torch.softmax(seen.e1[left], dim=0) @ self._h_of(bag, left)
+            d = torch.stack([features[g] for g in _present(rest)])
+        else:
+            d = self._h_of(bag, made.argmax(dim=1))
+        return self._weights(made, d).cpu().double() @ seen.evidence.cpu().double()
+
+    def _changes_of_means(self, seen: _Seen, groups: Tensor, distilled: Tensor, made: Tensor, pooled: Tensor) -> Tensor:
+        evidence = seen.evidence.cpu().double()
+        e2, parts2 = self.energy2(distilled), self.energy2.parts(distilled)
         evidence_of = made.cpu().double() @ evidence  # (K, C) = W_2 z
         changes = torch.zeros_like(evidence)
         for k, g in enumerate(_present(groups)):
             rows = (groups == g).nonzero().squeeze(1)
             a = made[k, rows, None]
             ratio = a / (1 - a).clamp_min(torch.finfo(a.dtype).tiny)  # z less i is z + a / (1 - a) (z - h)
-
-            def energy_less(some: Tensor, z_g: Tensor = z[k], of: Tensor = ratio, at: Tensor = rows) -> Tensor:
-                return self.energy2(z_g + of[some] * (z_g - read.h[at[some]]))  # type: ignore[no-any-return]
-
-            blocks = torch.split(torch.arange(len(rows), device=rows.device), 8192)
+            blocks = zip(torch.split(rows, BLOCK_ROWS), torch.split(ratio, BLOCK_ROWS), strict=True)
+            moved = [self.energy2.of_parts(parts2[k] + of * (parts2[k] - seen.parts2[at])) for at, of in blocks]
             energies = e2.repeat(len(rows), 1)  # (n, K)
-            energies[:, k] = torch.cat([energy_less(some) for some in blocks])
+            energies[:, k] = torch.cat(moved)
             shares = torch.softmax(energies.cpu().double(), dim=1)
             less = evidence_of[k] + ratio.cpu().double() * (evidence_of[k] - evidence[rows.cpu()])  # (n, C)
             others = shares @ evidence_of - shares[:, k, None] * evidence_of[k]
@@ -218,8 +263,8 @@ class DoubleTierPooling(MILModel):
 
 
 def _present(groups: Tensor) -> list[int]:
-    """Return the groups that have patches, in order."""
-    present: list[int] = torch.bincount(groups).nonzero().squeeze(1).tolist()
+    """Return the groups that have patches, in order; below nought is none."""
+    present: list[int] = torch.bincount(groups[groups >= 0]).nonzero().squeeze(1).tolist()
     return present
 
 

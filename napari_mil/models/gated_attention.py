@@ -26,6 +26,6 @@ class GatedAttentionPooling(AttentionPooling):
         self.attention_U = nn.Linear(int(card.config["hidden"]), int(card.config["attention_dim"]))
 
     def _energy(self, h: Tensor) -> Tensor:
-        gated = torch.tanh(self.attention_V(h)) * torch.sigmoid(self.attention_U(h))  # (n, attention_dim)
+        gated = torch.tanh_(self.attention_V(h)) * torch.sigmoid_(self.attention_U(h))  # (n, attention_dim)
         energy: Tensor = self.attention_w(gated).squeeze(1)
         return energy  # (n,)

@@ -20,6 +20,6 @@ class SoftmaxAttentionPooling(AttentionPooling):
     """
 
     def _energy(self, h: Tensor) -> Tensor:
-        query = torch.nn.functional.leaky_relu(self.attention_V(h))  # (n, attention_dim)
+        query = torch.nn.functional.leaky_relu_(self.attention_V(h))  # (n, attention_dim)
         energy: Tensor = self.attention_w(query).squeeze(1)
         return energy  # (n,)
