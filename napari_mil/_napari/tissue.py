@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 
-from ..annotations import Annotation
+from ..annotations import Annotation, shape_annotations
 from ..tiling import TissueMask
 from .layers import KEY, mpp_of, placement, slide_of
 
@@ -22,8 +21,6 @@ _COLOUR = (0.12, 0.55, 0.27, 1.0)
 _BRUSH_PX = 20
 _MOST_PX = 64_000_000
 """A Labels layer with more pixels is too fine for a mask: the sums over its tiles would fill the memory."""
-_CORNERS = 64
-"""Corners of the polygon that stands for an ellipse: its area is right to a fifth of a per cent."""
 
 
 def mask_layer_data(mask: TissueMask, slide: SlideRef) -> LayerData:
@@ -154,41 +151,17 @@ def read_outlines(layer: Shapes, slide_layer: Layer) -> list[Annotation]:
     list of Annotation
         One each.
     """
-    edges: dict[Any, list[Any]] = {}
-    holes: dict[Any, list[Any]] = {}
+    corners = [_to_l0_xy(np.asarray(ring), layer, slide_layer) for ring in layer.data]
     features = layer.features
-    loaded = "outline" in features and "hole" in features
-    for number, (ring, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
-        closed = _area_ring(np.asarray(ring), kind)
-        if closed is None:
-            continue
-        area = _valid(shapely.Polygon(_to_l0_xy(closed, layer, slide_layer)))
-        if area.area == 0:  # a line that was loaded, drawn there and back
-            continue
+    owners: list[Any] | None = None
+    if "outline" in features and "hole" in features:
         # what was drawn by hand in a layer of loaded outlines only inherits their features
-        belongs = loaded and kind == "path" and features["outline"][number] == features["outline"][number]
-        key: Any = features["outline"][number] if belongs else f"drawn {number}"
-        (holes if belongs and bool(features["hole"][number]) else edges).setdefault(key, []).append(area)
-    found = []
-    for key, areas in edges.items():
-        geometry = shapely.difference(shapely.union_all(areas), shapely.union_all(holes.get(key, [])))
-        found.append(Annotation("", "", geometry, None))
-    return found
-
-
-def _valid(polygon: shapely.Polygon) -> Any:
-    return polygon if polygon.is_valid else shapely.make_valid(polygon)
-
-
-def _area_ring(ring: NDArray[np.float64], kind: str) -> NDArray[np.float64] | None:
-    """Return the corners of what a shape encloses, data coordinates; None where it is a line."""
-    if kind == "ellipse":
-        middle, across, down = ring.mean(axis=0), (ring[1] - ring[0]) / 2, (ring[3] - ring[0]) / 2
-        angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
-        return np.asarray(middle + np.cos(angle) * across + np.sin(angle) * down)
-    if kind in ("polygon", "rectangle") or (kind == "path" and np.array_equal(ring[0], ring[-1])):
-        return ring if len(ring) >= 3 else None
-    return None
+        owners = [
+            owner if kind == "path" and owner == owner else None
+            for owner, kind in zip(features["outline"], layer.shape_type, strict=True)
+        ]
+    holes = [bool(hole == 1) for hole in features["hole"]] if owners is not None else None
+    return shape_annotations(corners, layer.shape_type, belongs_to=owners, holes=holes)
 
 
 def _to_l0_xy(ring: NDArray[np.float64], layer: Layer, slide_layer: Layer) -> NDArray[np.float64]:

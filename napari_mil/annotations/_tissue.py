@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import shapely
-
 from ..errors import AnnotationError, TilingError
 from ..tiling import TISSUE_METHODS, TissueMask, empty_mask, find_tissue, mask_polygons, mask_within, polygon_mask
 from ._annotation import Annotation
 from ._geojson import write_geojson
+from ._on_slide import outlines_on_slide
 from ._read import read_annotations
 
 if TYPE_CHECKING:
@@ -205,12 +204,5 @@ def _areas(annotations: Sequence[Annotation], shape: tuple[int, int], source: st
         raise AnnotationError(
             f"There is no outline in {source} that encloses an area. Draw polygons, rectangles or ellipses, not lines."
         )
-    area = shapely.union_all(areas)
-    slide = shapely.box(0, 0, shape[1], shape[0])
-    if shapely.intersection(area, slide).area < area.area / 2:
-        left, top, right, bottom = area.bounds
-        raise AnnotationError(
-            f"The outlines of {source} span x {left:.0f} to {right:.0f} and y {top:.0f} to {bottom:.0f}, mostly beside "
-            f"the slide of {shape[1]} x {shape[0]} pixels. They belong to another slide or another scale."
-        )
+    outlines_on_slide(annotations, shape, source)
     return areas

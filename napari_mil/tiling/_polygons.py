@@ -85,7 +85,7 @@ def mask_within(mask: TissueMask, polygons: Sequence[Any], *, origin: str = "pol
 
 def _filled(polygons: Iterable[Any], shape: tuple[int, ...], l0_per_px: tuple[float, float]) -> NDArray[np.bool_]:
     """Return which pixels have their centre inside, by counting the edges that a row of centres crosses."""
-    area = shapely.union_all([polygon for polygon in polygons if polygon.area > 0])
+    area = shapely.disjoint_subset_union_all([polygon for polygon in polygons if polygon.area > 0])
     toggles = np.zeros((shape[0], shape[1] + 1), np.uint8)
     for ring in shapely.get_rings(shapely.get_parts(area)):
         _toggle(toggles, shapely.get_coordinates(ring) / l0_per_px[::-1])
