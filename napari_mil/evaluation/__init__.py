@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from ._tables import printed as printed
     from ._tables import printed_comparisons as printed_comparisons
     from ._tables import printed_faithfulness as printed_faithfulness
-    from ._threshold import youden_threshold as youden_threshold
     from ._write import evaluation_record as evaluation_record
     from ._write import plain_values as plain_values
     from ._write import write_evaluation as write_evaluation
@@ -66,7 +65,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_predictions": ["Candidate", "Predictions", "cohort_of"],
         "_runs": ["read_run", "read_runs"],
         "_tables": ["latex", "markdown", "printed", "printed_comparisons", "printed_faithfulness"],
-        "_threshold": ["youden_threshold"],
         "_write": ["evaluation_record", "plain_values", "write_evaluation", "write_faithfulness"],
     },
 )

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import EvaluationError
+from ..training import youden_threshold
 from ._predictions import Candidate, Predictions, read_predictions, refuse_twice
-from ._threshold import youden_threshold
 
 HALF = 0.5
 _KEPT = ("pooling", "encoder", "seed", "recipe", "device", "versions", "n_slides", "n_patients", "epochs")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._results import EpochProgress as EpochProgress
     from ._results import FoldResult as FoldResult
     from ._results import TrainingResult as TrainingResult
+    from ._threshold import youden_threshold as youden_threshold
     from ._train import iter_train as iter_train
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_recipe": ["RECIPES", "Recipe", "learning_rate"],
         "_report": ["fingerprint"],
         "_results": ["Epoch", "EpochProgress", "FoldResult", "TrainingResult"],
+        "_threshold": ["youden_threshold"],
         "_train": ["iter_train"],
     },
 )

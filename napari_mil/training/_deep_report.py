@@ -15,9 +15,8 @@ import pandas as pd
 from ..errors import ExportError
 from ..features import EncoderInfo
 from ..files import replacing
-from ..slides import slide_name
 from ._figure import roc_figure
-from ._report import fingerprint, truth_and_probabilities
+from ._report import fingerprints, truth_and_probabilities
 from ._results import FoldResult
 
 if TYPE_CHECKING:
@@ -93,10 +92,7 @@ def card_training(
         "folds": len(folds),
         "fold_aucs": [_known(fold.auc) for fold in folds],
         "epochs": epochs,
-        "seen": {
-            "slides": sorted({fingerprint(slide_name(slide)) for slide in cohort.slides}),
-            "patients": sorted({fingerprint(patient) for patient in cohort.patients}),
-        },
+        "seen": fingerprints(cohort, np.arange(len(cohort))),
         "auc_mean": _known(mean),
         "auc_sd": _known(sd),
         "patches_per_slide": patches_per_slide,

@@ -16,26 +16,36 @@ from ..errors import ExportError
 from ..models import MILModel, save_model
 from ..slides import slide_name
 from ._figure import roc_figure
+from ._threshold import youden_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._cohort import Cohort
+    from ._folds import Fold
     from ._job import Job
     from ._results import FoldResult, TrainingResult
 
 
-def fold_training(job: Job, result: FoldResult) -> dict[str, Any]:
-    """Return what the card of a fold's model says of its training."""
+def fold_training(job: Job, part: Fold, result: FoldResult, validation: pd.DataFrame) -> dict[str, Any]:
+    """Return what the card of a fold's model says of its training, given its predictions of its validation slides."""
+    threshold = chosen_threshold(job.cohort, validation)
     return {
         **_common_training(job),
         "note": f"Model of fold {result.fold}; auc is on the {result.n_test} test slides of patients it had not seen.",
+        "seen": fingerprints(job.cohort, np.concatenate([part.train, part.val])),
         **_plain(asdict(result)),
+        **({} if threshold is None else {"threshold": threshold}),
     }
 
 
-def final_training(job: Job, result: TrainingResult) -> dict[str, Any]:
-    """Return what the card of the final model says of its training."""
+def final_training(job: Job, result: TrainingResult, validation: pd.DataFrame) -> dict[str, Any]:
+    """Return what the card of the final model says of its training, given the folds' predictions on validation.
+
+    The final model has no validation slides of its own, so that its threshold is the median of the folds'.
+    """
+    each = [chosen_threshold(job.cohort, table) for _, table in validation.groupby("fold")]
+    known = [threshold for threshold in each if threshold is not None]
     return {
         **_common_training(job),
         "note": (
@@ -47,11 +57,26 @@ def final_training(job: Job, result: TrainingResult) -> dict[str, Any]:
         "folds": len(result.folds),
         "fold_aucs": [_plain(asdict(fold))["auc"] for fold in result.folds],
         "epochs": result.epochs,
-        "seen": {
-            "slides": sorted({fingerprint(slide_name(slide)) for slide in job.cohort.slides}),
-            "patients": sorted({fingerprint(patient) for patient in job.cohort.patients}),
-        },
+        "seen": fingerprints(job.cohort, np.arange(len(job.cohort))),
+        **({"threshold": float(np.median(known))} if known else {}),
         **_plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
+    }
+
+
+def chosen_threshold(cohort: Cohort, validation: pd.DataFrame) -> float | None:
+    """Return the threshold that validation chooses; None with more than two classes, or where it lacks one."""
+    if len(cohort.class_names) != 2:
+        return None
+    truth, probabilities = truth_and_probabilities(cohort, validation)
+    threshold = youden_threshold(truth == 1, probabilities[:, 1])
+    return None if np.isnan(threshold) else threshold
+
+
+def fingerprints(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, list[str]]:
+    """Return the fingerprints of the slides at some rows and of their patients."""
+    return {
+        "slides": sorted({fingerprint(slide_name(cohort.slides[row])) for row in rows}),
+        "patients": sorted({fingerprint(cohort.patients[row]) for row in rows}),
     }
 
 
@@ -78,7 +103,7 @@ def _common_training(job: Job) -> dict[str, Any]:
     seed = recipe.pop("seed")
     return {
         "slides_per_class": counts,
-        "patches_per_slide": patches_seen(job),
+        "patches_per_slide": patchesfingerprints(job),
         "seed": seed,
         "recipe": recipe,
         "device": job.device,
@@ -86,7 +111,7 @@ def _common_training(job: Job) -> dict[str, Any]:
     }
 
 
-def patches_seen(job: Job) -> dict[str, Any]:
+def patchesfingerprints(job: Job) -> dict[str, Any]:
     """Return how many patches the slides have, and how training looked at them."""
     sizes = job.sizes
     seen = {"least": int(sizes.min()), "median": float(np.median(sizes)), "most": int(sizes.max())}
@@ -117,7 +142,7 @@ def write_tables(
     """Write ``metrics.csv``, ``predictions.csv``, ``validation.csv``, ``roc.png`` and ``summary.json``."""
     pairs = [truth_and_probabilities(job.cohort, table) for _, table in predictions.groupby("fold")]
     figure = roc_figure([truth for truth, _ in pairs], [p for _, p in pairs], job.cohort.class_names)
-    summary = final_training(job, result) | {
+    summary = final_training(job, result, validation) | {
         "pooling": result.pooling,
         "class_names": result.class_names,
         "n_slides": result.n_slides,

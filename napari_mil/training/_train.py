@@ -169,7 +169,7 @@ def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer, kep
     predictions, validation = (_predictions(job, model, rows, number) for rows in (part.test, part.val))
     auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
     result = FoldResult(number, auc, best, len(part.train), len(part.val), len(part.test))
-    save(job, model, f"fold_{number}", fold_training(job, result))
+    save(job, model, f"fold_{number}", fold_training(job, part, result, validation))
     run = _Run(result, history, predictions, validation)
     kept.add(run.record())
     return run
@@ -208,9 +208,9 @@ def _finish(job: Job, runs: list[_Run], pacer: Pacer, kept: Resume) -> Steps[Tra
         n_patients=len(set(job.cohort.patients)),
         subsampling=subsampling(job),
     )
-    save(job, model, "model", final_training(job, result))
     metrics = pd.DataFrame([{"fold": run.result.fold, **asdict(epoch)} for run in runs for epoch in run.epochs])
     validation = pd.concat([run.validation for run in runs])
+    save(job, model, "model", final_training(job, result, validation))
     write_tables(job, result, metrics, predictions, validation)
     return result
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from napari_mil.evaluation import calibrate, iter_evaluate, measure, resample, youden_threshold
+from napari_mil.evaluation import calibrate, iter_evaluate, measure, resample
 from napari_mil.evaluation._bootstrap import auc_of, average_precision_of, replicate, share_of
 from napari_mil.evaluation._roc import FPR, roc_band
 from napari_mil.progress import finish
+from napari_mil.training import youden_threshold
 
 
 def drawn(one, replicates=200, seed=0):

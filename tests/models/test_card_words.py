@@ -48,7 +48,11 @@ def test_a_folds_model_tells_of_its_own_fold() -> None:
         "Trained on: 60 slides, 15 more for validation",
         "AUC on the 16 slides of fold 2 held out: 0.875",
     ]
-    assert "Training: epoch 7 chosen by validation" in card_details(replace(CARD, training=training))
+    details = card_details(replace(CARD, training={**training, "threshold": 0.4321, "seen": {"slides": ["0f"]}}))
+    assert details[1:] == [
+        "Training: epoch 7 chosen by validation",
+        "Threshold: tumour from a probability of 0.432, chosen on validation slides",
+    ]
 
 
 def test_what_is_not_known_is_not_made_up() -> None:

@@ -17,7 +17,17 @@ from napari_mil.models import check_fit, load_model
 from napari_mil.progress import finish
 from napari_mil.slides import SlideRef
 from napari_mil.tiling import TileGrid
-from napari_mil.training import Bags, Recipe, iter_train, load_bags, make_folds, predict, read_cohort
+from napari_mil.training import (
+    Bags,
+    Recipe,
+    fingerprint,
+    iter_train,
+    load_bags,
+    make_folds,
+    predict,
+    read_cohort,
+    youden_threshold,
+)
 
 QUICK = {
     "folds": 3, "recipe": Recipe(epochs=30, lr=1e-2, patience=12), "device": "cpu",
@@ -140,6 +150,29 @@ def test_card_says_what_the_model_is_and_how_it_was_measured(trained):
     assert result.epochs == int(np.median([fold.best_epoch for fold in result.folds]))
     fold_card = load_model(result.out / "fold_2.safetensors").card
     assert fold_card.training["auc"] == pytest.approx(result.folds[1].auc)
+
+
+def test_cards_hold_the_threshold_that_validation_chose_and_what_was_seen(trained):
+    cohort, _, result, _ = trained
+    validation = pd.read_csv(result.out / "validation.csv")
+    chosen = []
+    for number, fold in enumerate(make_folds(cohort, 3, 0), start=1):
+        rows = validation[validation["fold"] == number]
+        chosen.append(youden_threshold((rows["label"] == "tumour").to_numpy(), rows["p_tumour"].to_numpy()))
+        training = load_model(result.out / f"fold_{number}.safetensors").card.training
+        assert training["threshold"] == pytest.approx(chosen[-1], abs=1e-12)
+        assert training["seen"]["slides"] == sorted(fingerprint(cohort.slides[r]) for r in (*fold.train, *fold.val))
+        assert not {fingerprint(cohort.patients[row]) for row in fold.test} & {*training["seen"]["patients"]}
+    training = load_model(result.model_path).card.training
+    assert training["threshold"] == pytest.approx(np.median(chosen), abs=1e-12)
+    assert training["seen"]["slides"] == sorted(map(fingerprint, cohort.slides))
+
+
+def test_a_threshold_is_for_two_classes_only(separable, tmp_path):
+    cohort, bags = separable(18, ("a", "b", "c"))
+    result = finish(iter_train(cohort, bags, "mean", tmp_path, **{**changed(epochs=2), "config": {}}))
+    assert "threshold" not in load_model(result.model_path).card.training
+    assert "threshold" not in load_model(tmp_path / "fold_1.safetensors").card.training
 
 
 def test_summary_and_picture(trained):
