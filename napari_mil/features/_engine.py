@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,13 @@ from ._device import choose_device
 from ._encoder import Encoder
 from ._encoding import fitting_batch, iter_encoded, precision
 from ._features import EncoderInfo, Features
+from ._order import Order, ordered, wanted_first
 from ._partial import Partial, claim, partial_path, sweep
 from ._patches import iter_batches, plan_batches
 from ._store import asked_hash, describe, grid_hash, read_features, write_features
+
+if TYPE_CHECKING:
+    from ._order import Priority
 
 STAGE = "Reading and encoding patches"
 _MPP_TOLERANCE = 0.02
@@ -66,11 +72,15 @@ def iter_extract(
     batch_size: int | None = None,
     threads: int | None = None,
     block_px: int = 512,
+    order: Order = "raster",
+    priority: Priority | None = None,
+    arrived: Callable[[NDArray[np.int64], NDArray[np.float32]], None] | None = None,
 ) -> Steps[Features]:
     """Extract the features of a slide, yielding Progress about ten times a second.
 
     Closing the generator stops the reading threads and leaves ``<out>.partial``, from which the next call goes on; so
-    does a kill. The features do not depend on the number of threads nor on interruptions.
+    does a kill. The features do not depend on the number of threads, on interruptions, nor on the order of reading:
+    which tiles make a batch follows from the grid alone, and each row lies at its tile's place.
 
     Parameters
     ----------
@@ -91,6 +101,14 @@ def iter_extract(
         Reading threads; by default one a core, at most 8, and half as many where the encoder needs the cores.
     block_px : int
         Edge in pixels of the squares of the slide one of which is done with before the next.
+    order : {"raster", "spread"}
+        Row by row, or a few batches from all over the slide first and then those between them.
+    priority : callable, optional
+        Asked before each batch, in the thread that runs this: how much each tile is wanted, (N,), or None. Batches
+        with tiles that are wanted more are read first. It must answer at once.
+    arrived : callable, optional
+        Told the places (n,) and features (n, D) of patches as they are done, in the thread that runs this; also of
+        those that were done before. It must answer at once and must not change them.
 
     Yields
     ------
@@ -130,20 +148,24 @@ def iter_extract(
             partial = stack.enter_context(Partial(partial_path(target), header, encoder.info.dim))
             notice = _restore(partial, values, read) or notice
         done = int(read.sum())
+        takers = [take for take in (partial.append if partial else None, arrived) if take is not None]
+        if arrived is not None and done:
+            arrived(np.flatnonzero(read), values[read])
         pacer = Pacer(STAGE, len(grid), done=done)
         yield Progress(STAGE, done, len(grid), message=notice)
         size = batch_size or fitting_batch(encoder, choice.device)
         threads = threads or _reading_threads(choice.device)
-        plan = plan_batches(slide, grid, batch_size=size, block_px=block_px)
+        plan = ordered(plan_batches(slide, grid, batch_size=size, block_px=block_px), grid, order)
         left = [tiles[~read[tiles]] for tiles in plan if not read[tiles].all()]
-        patches = stack.enter_context(closing(iter_batches(slide, grid, left, threads=threads)))
+        queue = wanted_first(left, len(grid), priority)
+        patches = stack.enter_context(closing(iter_batches(slide, grid, queue, threads=threads)))
         encoded = stack.enter_context(closing(iter_encoded(patches, encoder.to(choice.device), batch_size=size)))
         for rows in encoded:
             if rows is not None:
                 values[rows.tiles], read[rows.tiles] = rows.values, True
                 done += len(rows.tiles)
-                if partial:
-                    partial.append(rows.tiles, rows.values)
+                for take in takers:  # onto the disk before anybody is told
+                    take(rows.tiles, rows.values)
             step = pacer.step(done, notice)
             if step:
                 yield step

@@ -6,7 +6,7 @@ patches make a batch follows from the grid alone, so that an interrupted run goe
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +74,7 @@ def plan_batches(slide: Slide, grid: TileGrid, *, batch_size: int, block_px: int
 
 
 def iter_batches(
-    slide: Slide, grid: TileGrid, batches: Sequence[NDArray[np.int64]], *, threads: int
+    slide: Slide, grid: TileGrid, batches: Iterable[NDArray[np.int64]], *, threads: int
 ) -> Generator[Patches | None, None, None]:
     """Yield the patches of batches in order; read by threads a few batches ahead.
 
@@ -86,8 +86,8 @@ def iter_batches(
         The slide.
     grid : TileGrid
         Its tiles.
-    batches : sequence of (n,) int64
-        Which tiles to read at once.
+    batches : iterable of (n,) int64
+        Which tiles to read at once; each is asked for a few batches before its turn.
     threads : int
         Reading threads.
 

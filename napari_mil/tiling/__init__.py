@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._polygons import mask_polygons as mask_polygons
     from ._polygons import mask_within as mask_within
     from ._polygons import polygon_mask as polygon_mask
+    from ._spread import spread_out as spread_out
     from ._tile import tile as tile
     from ._tile import tile_grid as tile_grid
     from ._tissue import TISSUE_METHODS as TISSUE_METHODS
@@ -32,6 +33,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_learned": ["SEGMENTERS", "why_no_segmenter"],
         "_outlines": ["outlines"],
         "_polygons": ["mask_polygons", "mask_within", "polygon_mask"],
+        "_spread": ["spread_out"],
         "_tile": ["tile", "tile_grid"],
         "_tissue": ["TISSUE_METHODS", "empty_mask", "find_tissue", "saturation_threshold", "tissue_mask"],
     },
