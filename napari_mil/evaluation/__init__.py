@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from ._flipping import aupc as aupc
     from ._flipping import iter_flips as iter_flips
     from ._flipping import relevance_order as relevance_order
+    from ._froc import FALSE_POSITIVES as FALSE_POSITIVES
+    from ._froc import Froc as Froc
+    from ._froc import LesionMask as LesionMask
+    from ._froc import SlideHits as SlideHits
+    from ._froc import froc as froc
+    from ._froc import lesion_mask as lesion_mask
+    from ._froc import match_lesions as match_lesions
     from ._held_out import iter_held_out as iter_held_out
+    from ._hot_spot_precision import IOUS as IOUS
+    from ._hot_spot_precision import SlideOverlaps as SlideOverlaps
+    from ._hot_spot_precision import average_precisions as average_precisions
+    from ._hot_spot_precision import lesion_overlaps as lesion_overlaps
     from ._localisation import TOP_K as TOP_K
     from ._localisation import Localisation as Localisation
     from ._localisation import localise as localise
@@ -58,7 +69,17 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_evaluate": ["Evaluation", "Judged", "iter_evaluate"],
         "_faithfulness": ["Faithfulness", "SlideFlips", "iter_faithfulness"],
         "_flipping": ["Flips", "aupc", "iter_flips", "relevance_order"],
+        "_froc": [
+            "FALSE_POSITIVES",
+            "Froc",
+            "LesionMask",
+            "SlideHits",
+            "froc",
+            "lesion_mask",
+            "match_lesions",
+        ],
         "_held_out": ["iter_held_out"],
+        "_hot_spot_precision": ["IOUS", "SlideOverlaps", "average_precisions", "lesion_overlaps"],
         "_localisation": ["TOP_K", "Localisation", "localise"],
         "_measures": ["Estimate", "Measures", "measure"],
         "_overlap": ["Overlap", "OverlapCurve"],
