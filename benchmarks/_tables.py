@@ -44,9 +44,9 @@ class Kept:
         held = json.loads(path.read_text(encoding="utf-8"))
         return held["figures"] if held["settings"] == self._settings() else None
 
-    def make(self, make: Callable[[], Figures], *key: object) -> Figures:
-        """Return the result of a cell, made and kept if it is not there."""
-        found = self.find(*key)
+    def make(self, make: Callable[[], Figures], *key: object, again: bool = False) -> Figures:
+        """Return the result of a cell, made and kept if it is not there, or if it is asked for again."""
+        found = None if again else self.find(*key)
         if found is None:
             found = make()
             self.folder.mkdir(parents=True, exist_ok=True)
