@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 PANEL = "Where did the model look?"
+GALLERY = "Gallery of patches"
 
 
 def has_display() -> bool:
@@ -167,6 +168,33 @@ def open_panel() -> None:
     viewer = napari.current_viewer()
     if viewer is not None:
         show_panel(viewer)
+
+
+def show_gallery(viewer: napari.Viewer) -> Any:
+    """Show the gallery of patches in a viewer, once.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Returns
+    -------
+    Gallery
+        The gallery.
+    """
+    dock, gallery = viewer.window.add_plugin_dock_widget("napari-mil", GALLERY)
+    dock.show()
+    return gallery
+
+
+def open_gallery() -> None:
+    """Show the gallery of patches (menu entry)."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        show_gallery(viewer)
 
 
 def show_overview() -> None:

@@ -29,6 +29,7 @@ from .magnification import PRESETS, view_words
 from .navigation import Neighbour, SlideSwitch, belongings, find_neighbour, front_slide, magnify, slide_layers
 from .overlay import front_overlay, overlay_of
 from .streaming import Stream, stream_of
+from .tags import TagBook
 from .viewers import camera
 from .widgets.overview import Overview
 from .widgets.slide_details import SlideDetails
@@ -65,6 +66,7 @@ class Session(QObject):
         self._switch = SlideSwitch(viewer)
         self._stepping = JobSlot()
         self.bags = BagOpener(viewer, window.centralWidget())
+        self.tags = TagBook()
         self.overview = Overview()
         self.details: SlideDetails | None = None
         self._dock(self.overview, OVERVIEW, "left")

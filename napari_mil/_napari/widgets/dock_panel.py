@@ -34,7 +34,7 @@ class DockPanel(QWidget):
 
     def come_forward(self) -> None:
         """Show the panel's dock in front of those that it shares its place with."""
-        dock = _dock_of(self)
+        dock = dock_of(self)
         if dock is not None:
             dock.show()
             dock.raise_()
@@ -69,7 +69,7 @@ class DockPanel(QWidget):
 
     def _share_place(self, window: QMainWindow) -> None:
         """Lie behind or before the plugin's other panels: on a screen of 768 lines none fits above another."""
-        own = _dock_of(self)
+        own = dock_of(self)
         if own is None or own.isFloating():
             return
         for dock in window.findChildren(QDockWidget):
@@ -86,7 +86,8 @@ class DockPanel(QWidget):
             self.release()
 
 
-def _dock_of(widget: QWidget) -> QDockWidget | None:
+def dock_of(widget: QWidget) -> QDockWidget | None:
+    """Return the dock that a widget lies in, or None."""
     above: QWidget | None = widget
     while above is not None and not isinstance(above, QDockWidget):
         above = above.parentWidget()
