@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -31,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks._idc import Patients, copy_encoder, read_patients, settings, train_run
 from benchmarks._judging import ranks_patches
-from benchmarks._tables import DATA, RESULTS, Figures, Kept, rewrite, spread, table
+from benchmarks._tables import DATA, PAGE, RESULTS, Figures, Kept, rewrite, spread, table
 from napari_mil.models import (
     MODEL_NAMES,
     MILModel,
@@ -54,6 +55,7 @@ ON_REQUEST = {
 }
 SCORES = ("attention", "relevance", "instance_logit", "contribution", *ON_REQUEST)
 FLIPPED_PATIENTS = 60
+SHOWN_POOLINGS = ("gated-attention", "clam-sb", "dsmil", "additive")
 CAVEAT = (
     "The encoder idc_cnn was trained on IDC patches, probably on these very ones, so all figures flatter the features; "
     "with 8 patients without IDC the bag AUC is coarse."
@@ -197,11 +199,14 @@ def write_tables(kept: Kept, patients: Patients) -> None:
     ]
     flipped = {pooling: kept.find(pooling, 0, "flips", FLIPPED_PATIENTS) for pooling in MODEL_NAMES}
     if any(flipped.values()):
+        draw_curves(flipped)
         text += [
             f"Area under the curve of dropping the least relevant patch first less that of the most relevant first, "
             f"mean of {FLIPPED_PATIENTS} test patients (95 % interval over patients), seed 0. Above 0 is better than "
             "chance.",
             _flips_table(flipped),
+            "![Probability of the predicted class while patches are dropped](images/faithfulness.png)",
+            "Mean probability of the predicted class as the most relevant patches go first; lower is better.",
         ]
     rewrite("idc_bags", "\n\n".join(text))
 
@@ -212,9 +217,27 @@ def _flips_table(flipped: Mapping[str, Figures | None]) -> str:
     for pooling, cell in flipped.items():
         if cell is not None:
             found = {name: cell["scores"].get(name, {}).get("difference") for name in names}
-            texts = [f"{v[0]:.3f} ({v[1]:.3f} to {v[2]:.3f})" if v else "" for v in found.values()]
+            texts = [f"{v[0]:.2f} ({v[1]:.2f} to {v[2]:.2f})" if v else "" for v in found.values()]
             rows.append([pooling, *texts])
     return table(["pooling", *(name.replace("_", " ") for name in names)], rows)
+
+
+def draw_curves(flipped: Mapping[str, Figures | None]) -> None:
+    """Draw what becomes of predictions as the most relevant patches go first, for some poolings."""
+    shown = [(pooling, flipped[pooling]) for pooling in SHOWN_POOLINGS if flipped.get(pooling)]
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    all_axes = figure.subplots(2, 2, sharex=True, sharey=True).flat
+    colours = {name: f"C{number}" for number, name in enumerate(SCORES)} | {"random order": "0.5"}
+    for axes, (pooling, cell) in zip(all_axes, shown, strict=False):  # not all may be there yet
+        for name, found in cell["scores"].items():
+            curve = found["curves"]["drop_morf"]
+            share = np.linspace(0, 100, len(curve))
+            axes.plot(share, curve, label=name.replace("_", " "), color=colours[name], lw=1.5)
+        axes.set_title(pooling)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
+    figure.supxlabel("patches dropped, the most relevant first, %")
+    figure.supylabel("probability of the predicted class")
+    figure.savefig(PAGE.parent / "images" / "faithfulness.png", dpi=110)
 
 
 def _or_none(values: Iterable[float | None]) -> str:
