@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,6 +39,7 @@ from .tiling import TileGrid, TissueMask, covered_mask, empty_mask, tile
 
 if TYPE_CHECKING:
     from .features import Encoder
+    from .maps import LiveMap
     from .models import MILModel
     from .slides import Slide
 
@@ -129,6 +130,7 @@ def iter_run(
     also: Sequence[str] = (),
     mc_dropout: int = 0,
     seed: int = 0,
+    live: LiveMap | None = None,
 ) -> Steps[RunResult]:
     """Run a model over a slide, yielding Progress.
 
@@ -171,6 +173,9 @@ def iter_run(
         Passes with dropout on, for a spread of one model; 0 for none.
     seed : int
         What the passes are drawn from.
+    live : LiveMap or None
+        Who is told of patches as they come, and says which are wanted first: a few from all over the slide come before
+        the rest then. The result is the same to the last bit. Not of a run in a process of its own.
 
     Yields
     ------
@@ -217,8 +222,8 @@ def iter_run(
             target = _target(out, features_file) or features_path(slide.ref, coder, grid.tile_px, grid.mpp, grid)
             yield Progress(STAGES[2])  # here a cancelled run ends before it holds a file
             with _timed(seconds, STAGES[2]):
-                work = iter_extract_isolated if isolated else iter_extract
-                bag = yield from work(slide, grid, coder, device=device, out=target)
+                work = _extracted(slide, grid, coder, device, target, isolated=isolated, live=live, models=mil)
+                bag = yield from work
         yield Progress(STAGES[3], message=f"{len(bag):,} patches")
         with _timed(seconds, STAGES[3]):
             amap = yield from _mapped(mil, bag, choose_device(device).device, also, mc_dropout, seed)
@@ -232,6 +237,43 @@ def iter_run(
     if out is not None:
         files["run.json"] = write_run_json(Path(out) / "run.json", result)
     return result
+
+
+def _extracted(
+    slide: Slide,
+    grid: TileGrid,
+    encoder: Encoder,
+    device: str,
+    target: Path,
+    *,
+    isolated: bool,
+    live: LiveMap | None,
+    models: Sequence[MILModel],
+) -> Steps[Features]:
+    """Extract features, here or in a process of its own, and let a live map follow where there is one."""
+    if isolated:
+        steps = iter_extract_isolated(slide, grid, encoder, device=device, out=target)
+        return (yield from (steps if live is None else _noted(steps)))
+    if live is None:
+        return (yield from iter_extract(slide, grid, encoder, device=device, out=target))
+    with live.following(models, grid, slide.ref, encoder.info):
+        steps = iter_extract(
+            slide, grid, encoder, device=device, out=target, order="spread", priority=live.priority, arrived=live.take
+        )
+        return (yield from steps)
+
+
+def _noted(steps: Steps[Features]) -> Steps[Features]:
+    """Say at each step that there is no map meanwhile: the features are in another process."""
+    try:
+        while True:
+            step = next(steps)
+            yield replace(step, message=step.message or "The map comes at the end.")
+    except StopIteration as end:
+        features: Features = end.value
+        return features
+    finally:
+        steps.close()
 
 
 def _check_scores(also: Sequence[str], mc_dropout: int) -> None:

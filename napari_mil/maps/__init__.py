@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from ._legend import patch_words as patch_words
     from ._legend import patches_sentence as patches_sentence
     from ._legend import view_legend as view_legend
+    from ._live import LiveMap as LiveMap
+    from ._live import ProvisionalMap as ProvisionalMap
+    from ._live import interest as interest
     from ._map import AttentionMap as AttentionMap
     from ._map import MapScore as MapScore
     from ._map import MapView as MapView
@@ -111,6 +114,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "patches_sentence",
             "view_legend",
         ],
+        "_live": ["LiveMap", "ProvisionalMap", "interest"],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance", "Spread"],
         "_members": ["check_members"],
         "_outline": ["outline"],

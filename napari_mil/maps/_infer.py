@@ -117,12 +117,12 @@ def iter_attention_map(
     output, prediction = _predict(model, bag)
     wanted = _wanted(output, names, also)
     further = yield from _further(model, bag, output, wanted)
-    scores = {name: _as_map_score(score) for name, score in {**output.scores, **further}.items()}
+    scores = {name: as_map_score(score) for name, score in {**output.scores, **further}.items()}
     if mc_dropout:
         members = Members([name for name in wanted if name in output.scores])
         pacer = Pacer("Predicting with dropout", mc_dropout, unit="passes")
         for one in dropout_passes(model, bag, mc_dropout, seed):
-            members.add(one.scores, *_numbers(model, one))
+            members.add(one.scores, *numbers(model, one))
             progress = pacer.step(members.count)
             if progress is not None:
                 yield progress
@@ -130,7 +130,7 @@ def iter_attention_map(
         prediction = members.prediction(model.card.class_names, "mc-dropout", seed=seed)
     scores = {name: score for name, score in scores.items() if name.removesuffix("_spread") in wanted}
     default = model.default_score if model.default_score in scores else next(iter(scores))
-    return _made(features, scores, prediction, model.card, default, device)
+    return made_map(features, scores, prediction, model.card, default, device)
 
 
 def ensemble_map(
@@ -199,7 +199,7 @@ def iter_ensemble_map(
     scores = members.scores()
     default = next((m.default_score for m in models if m.default_score in scores), next(iter(scores)))
     prediction = members.prediction(models[0].card.class_names, "ensemble", models=tuple(m.card for m in models))
-    return _made(features, scores, prediction, ensemble_card(models), default, device)
+    return made_map(features, scores, prediction, ensemble_card(models), default, device)
 
 
 FURTHER_SCORES = tuple(_WORKS)
@@ -215,7 +215,7 @@ def _bag(models: Sequence[MILModel], features: Features) -> Tensor:
     return torch.from_numpy(features.values)
 
 
-def _numbers(model: MILModel, output: BagOutput) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def numbers(model: MILModel, output: BagOutput) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return logits and probabilities (C,), or say that they are no numbers."""
     logits = output.logits.detach().float()
     if not torch.isfinite(logits).all():
@@ -226,7 +226,7 @@ def _numbers(model: MILModel, output: BagOutput) -> tuple[NDArray[np.float32], N
 def _predict(model: MILModel, bag: Tensor) -> tuple[BagOutput, Prediction]:
     with torch.inference_mode():
         output = model(bag)
-        return output, Prediction(model.card.class_names, *_numbers(model, output))
+        return output, Prediction(model.card.class_names, *numbers(model, output))
 
 
 def _wanted(output: BagOutput, names: Iterable[str] | None, also: Iterable[str]) -> list[str]:
@@ -250,11 +250,12 @@ def _further(model: MILModel, bag: Tensor, output: BagOutput, wanted: Sequence[s
     return found
 
 
-def _as_map_score(score: Score) -> MapScore:
+def as_map_score(score: Score) -> MapScore:
+    """Return a model's score as a map keeps it."""
     return MapScore(score.raw.detach().float().cpu().numpy(), score.kind)
 
 
-def _made(
+def made_map(
     features: Features,
     scores: Mapping[str, MapScore],
     prediction: Prediction,
@@ -262,6 +263,7 @@ def _made(
     default: str,
     device: str,
 ) -> AttentionMap:
+    """Return scores and prediction of a bag as a map, with where they come from."""
     return AttentionMap(
         scores=scores,
         grid=features.grid,

@@ -66,6 +66,9 @@ class MILModel(nn.Module, ABC):
         Name of the score to show first.
     attends : bool
         Whether `note_attention` is called.
+    reads_each_alone : bool
+        Whether what the model takes from a patch depends on no other patch, so that a bag can be read as its patches
+        come: see `read_patches` and `pool_patches`.
     note_attention : callable or None
         Set while training. Called in `loss` with each attention that the model pays, (N,) or (N, K), carrying
         gradients; it sums to 1 over its patches.
@@ -76,6 +79,7 @@ class MILModel(nn.Module, ABC):
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
     default_score: ClassVar[str]
     attends: ClassVar[bool] = False
+    reads_each_alone: ClassVar[bool] = False
     note_attention: Callable[[Tensor], object] | None = None
 
     def __init__(self, card: ModelCard) -> None:
@@ -162,6 +166,48 @@ class MILModel(nn.Module, ABC):
             return output.logits
 
         return of_part
+
+    def read_patches(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return what the model takes from some patches: all that `pool_patches` needs of them.
+
+        Parameters
+        ----------
+        rows : (n, D) floating tensor
+            Features of patches, n >= 1.
+
+        Returns
+        -------
+        tuple of (n, ...) tensors
+            Each row from its patch alone, so that those of several calls can be joined in any order.
+
+        Raises
+        ------
+        TypeError
+            If the model does not read each patch alone (`reads_each_alone`).
+        """
+        raise TypeError(f"{type(self).__name__} does not read each patch by itself")
+
+    def pool_patches(self, *read: Tensor) -> BagOutput:
+        """Predict the bag of the patches that `read_patches` read, with scores: the same as reading them at once.
+
+        Parameters
+        ----------
+        *read : (N, ...) tensors
+            As `read_patches` returns them, N >= 1.
+
+        Returns
+        -------
+        BagOutput
+            Logits and scores, as `forward` gives them.
+
+        Raises
+        ------
+        TypeError
+            As in `read_patches`.
+        ModelError
+            If the features hold NaN or infinite numbers.
+        """
+        raise TypeError(f"{type(self).__name__} does not read each patch by itself")
 
     def noted(self, attention: Tensor) -> Tensor:
         """Pass on an attention (N,) or (N, K), having told `note_attention` of it."""

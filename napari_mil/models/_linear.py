@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class LinearHeadModel(MILModel):
     Children say how evidence becomes logits (`_pool`) and scores (`_scores`); those that weigh patches also
     give each an energy (`_energy`).
     """
+
+    reads_each_alone: ClassVar[bool] = True
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -50,6 +53,17 @@ class LinearHeadModel(MILModel):
                 return self._logits(evidence[rows], energy[rows])
 
         return of_part
+
+    @torch.no_grad()
+    def read_patches(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return evidence and energies; see `MILModel.read_patches`."""
+        check_bag(rows, self.card.in_features)
+        return self._read(rows)
+
+    @torch.no_grad()
+    def pool_patches(self, *read: Tensor) -> BagOutput:
+        """Pool evidence and energies; see `MILModel.pool_patches`."""
+        return BagOutput(self._logits(*read), self._all_scores(*read))
 
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""
