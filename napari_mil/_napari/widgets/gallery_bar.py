@@ -32,7 +32,7 @@ _TITLES = {
     "ticked": ("Ticked", "The patches that you have ticked or tagged, to look through and to save"),
 }
 _FIELDS = (
-    Choice("Patch", 1, "Pictures show the patch alone"),
+    Choice("1x", 1, "Pictures show the patch alone"),
     Choice("2x", 2, "Pictures show the patch, framed, in a field twice as wide"),
     Choice("4x", 4, "Pictures show the patch, framed, in a field four times as wide"),
 )
@@ -68,7 +68,7 @@ class GalleryBar(QWidget):
         self.least.setPrefix("≥ ")
         self.field = ChoiceBox("Field", self)
         # napari's style makes fields wider than the space below a small screen's canvas allows
-        for box, width_px in ((self.k, 44), (self.apart, 86), (self.least, 56), (self.field, 72)):
+        for box, width_px in ((self.k, 42), (self.apart, 100), (self.least, 56), (self.field, 60)):
             box.setStyleSheet("min-width: 0px;")
             box.setFixedWidth(width_px)
         self.field.set_choices(_FIELDS)
@@ -108,7 +108,7 @@ class GalleryBar(QWidget):
         """Say the spacing in the microns of a map's patches."""
         grid = None if overlay is None or overlay.map.slide.mpp is None else overlay.map.grid
         n = self.apart.value()
-        self.apart.setPrefix("" if n == 0 else "≥ ")
+        self.apart.setPrefix("" if n == 0 else "≥")
         words = "patch" if n == 1 else "patches"
         self.apart.setSuffix(f" {words}" if grid is None else f" ({n * grid.tile_um:,.0f} µm)")
         self.apart.setToolTip(
@@ -168,6 +168,7 @@ def tag_menu(
     line = QLineEdit(menu)
     line.setPlaceholderText("Another tag, then Enter")
     line.setAccessibleName("Another tag")
+    line.setMinimumWidth(190)
     own = QWidgetAction(menu)
     own.setDefaultWidget(line)
     menu.addAction(own)

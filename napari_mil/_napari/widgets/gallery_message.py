@@ -9,8 +9,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
-
     from ..overlay import Overlay
 
 _NO_MAP = "No map yet: choose a model in the MIL panel and press Run, or drop a map file on the window."
@@ -50,15 +48,15 @@ class GalleryMessage(QWidget):
         self.raised.clicked.connect(self.cut)
         self.hide()
 
-    def say(self, overlay: Overlay | None, slide: Layer | None, tab: str, count: int) -> bool:
+    def say(self, overlay: Overlay | None, slide_missing: bool, tab: str, count: int) -> bool:
         """Say why there is nothing to show, and be there only then.
 
         Parameters
         ----------
         overlay : Overlay or None
             The map in front.
-        slide : napari layer or None
-            Its slide's layer.
+        slide_missing : bool
+            Whether its slide is not open.
         tab : str
             Which patches are asked for.
         count : int
@@ -69,7 +67,7 @@ class GalleryMessage(QWidget):
         bool
             Whether something is said.
         """
-        gone = overlay is not None and slide is None
+        gone = overlay is not None and slide_missing
         whole = overlay is not None and not gone and tab == "spots" and overlay.shows_all
         self.open.setVisible(gone and Path(overlay.map.slide.path).exists())  # type: ignore[union-attr]
         self.raised.setVisible(whole)

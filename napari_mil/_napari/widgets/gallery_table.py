@@ -38,6 +38,7 @@ class HotSpotModel(QAbstractTableModel):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.spots: list[HotSpot] = []
+        self.digits = 3
 
     def show(self, spots: Sequence[HotSpot]) -> None:
         """Show other hot spots."""
@@ -74,7 +75,7 @@ class HotSpotModel(QAbstractTableModel):
             return None
         if index.column() == 2:
             return format_area(spot.area_mm2)
-        return f"{number:,}" if index.column() == 3 else f"{number:.3g}"
+        return f"{number:,}" if index.column() == 3 else f"{number:.{self.digits}g}"
 
 
 class HotSpotTable(QTableView):
@@ -100,13 +101,21 @@ class HotSpotTable(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setTabKeyNavigation(False)
-        self.setAlternatingRowColors(True)
         self.setShowGrid(False)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.verticalHeader().hide()
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.horizontalHeader().setMinimumSectionSize(40)
         self.selectionModel().currentRowChanged.connect(lambda *_: self.chosen.emit())
+
+    @property
+    def digits(self) -> int:
+        """Significant digits of scores."""
+        return self.spots.digits
+
+    @digits.setter
+    def digits(self, digits: int) -> None:
+        self.spots.digits = digits
 
     @property
     def current(self) -> HotSpot | None:

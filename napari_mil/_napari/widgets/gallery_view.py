@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from .gallery_model import PatchModel
 
-_PAD_PX = 3
+_ACCENT = QColor(0, 122, 204)
+_PAD_PX = 4
 _STRIP_PX = 3
 _TICK_PX = 18
 _LEAST_PX = 48
@@ -44,19 +45,21 @@ class TileDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Draw one patch."""
         painter.save()
-        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
         palette = option.palette
-        if chosen:
-            painter.fillRect(option.rect, palette.color(QPalette.ColorRole.Highlight))
         box = self._picture_box(option.rect)
         self._draw_picture(painter, box, index, palette)
         strip = QRect(box.left(), box.bottom() + 1, box.width(), _STRIP_PX)
         painter.fillRect(strip, index.data(COLOUR))
         words = QRect(box.left(), strip.bottom() + 1, box.width(), option.fontMetrics.height())
-        painter.setPen(palette.color(QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Text))
+        painter.setPen(palette.color(QPalette.ColorRole.Text))
         painter.drawText(words, Qt.AlignmentFlag.AlignCenter, index.data())
         self._draw_tags(painter, box, index.data(TAGS))
         self._draw_tick(painter, box, index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked)
+        if option.state & QStyle.StateFlag.State_Selected:
+            # a theme's own highlight is hardly seen around a picture
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(_ACCENT, 3))
+            painter.drawRect(option.rect.adjusted(1, 1, -2, -2))
         painter.restore()
 
     def editorEvent(self, event: QEvent, model: PatchModel, option: QStyleOptionViewItem, index: QModelIndex) -> bool:
@@ -89,7 +92,7 @@ class TileDelegate(QStyledItemDelegate):
                     painter.setPen(QPen(colour, width))
                     painter.drawRect(inner)
             return
-        painter.fillRect(box, palette.color(QPalette.ColorRole.AlternateBase))
+        painter.fillRect(box, QColor(128, 128, 128, 60))  # on light and dark alike
         painter.setPen(palette.color(QPalette.ColorRole.Text))
         words = "cannot\nbe read" if isinstance(picture, str) else "…"
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, words)
@@ -109,7 +112,7 @@ class TileDelegate(QStyledItemDelegate):
         tick = QRect(box.left() + 2, box.top() + 2, _TICK_PX - 4, _TICK_PX - 4)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(QColor(30, 30, 30), 1))
-        painter.setBrush(QColor(0, 110, 200) if ticked else QColor(255, 255, 255, 150))
+        painter.setBrush(_ACCENT if ticked else QColor(255, 255, 255, 150))
         painter.drawRoundedRect(tick, 2, 2)
         if ticked:
             painter.setPen(QPen(QColor(255, 255, 255), 2))
