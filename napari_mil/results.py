@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import ExportError
-from .export import check_patch_folder, export_patches, overlay_figure, write_map_geojson
+from .export import Display, check_patch_folder, export_patches, overlay_figure, write_map_geojson
 from .files import cannot_write, replacing
 from .maps import AttentionMap, read_map
 from .progress import Progress, Steps
@@ -204,10 +204,10 @@ def _write_views(
     files = {}
     yield Progress(WRITING, message="attention.geojson")
     files["attention.geojson"] = write_map_geojson(
-        folder / "attention.geojson", amap, score=score, offset_xy=slide.bounds_origin_xy
+        folder / "attention.geojson", amap, display=Display(score), offset_xy=slide.bounds_origin_xy
     )
     yield Progress(WRITING, message="heatmap.png")
-    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, score=score)
+    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, display=Display(score))
     yield from export_patches(
         slide, amap, folder / "patches", k=top_k, score=score, table=folder / "patches.csv", overwrite=overwrite
     )

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ..maps import MapView
 
 
-def draw_colour_bar(axes: Axes, view: MapView, threshold: float | None, opacity: float) -> None:
-    """Draw a horizontal colour bar; what lies below the threshold is left white.
+def draw_colour_bar(
+    axes: Axes, view: MapView, threshold: float | None, opacity: float, *, colourmap: str = "", inverted: bool = False
+) -> None:
+    """Draw a horizontal colour bar; what the threshold hides is left white.
 
     Parameters
     ----------
@@ -25,15 +27,20 @@ def draw_colour_bar(axes: Axes, view: MapView, threshold: float | None, opacity:
         On the scale shown.
     opacity : float
         Of the overlay, 0 to 1; the bar has the same, on white.
+    colourmap : str
+        Name of the colour map; empty takes the scale's own.
+    inverted : bool
+        Whether what lies below the threshold is shown.
     """
     low, high = (float(v) for v in view.scale.to_axis(np.asarray(view.limits, np.float32)))
     ramp = np.linspace(low, high, 512)[None]
     start = low
     if threshold is not None:
         start = float(view.scale.to_axis(np.asarray(threshold, np.float32)))
+    hidden = ramp >= start if inverted and threshold is not None else ramp < start
     axes.imshow(
-        np.ma.masked_less(ramp, start),
-        cmap=view.scale.colourmap,
+        np.ma.masked_where(hidden, ramp),
+        cmap=colourmap or view.scale.colourmap,
         vmin=low,
         vmax=high,
         alpha=opacity,

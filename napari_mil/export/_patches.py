@@ -5,23 +5,21 @@ from __future__ import annotations
 import csv
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from ..errors import ExportError
-from ..files import cannot_write, replacing
+from ..files import replacing
 from ..maps import SCALES
 from ..maps import shown as shown_on
 from ..progress import Pacer, Steps
 from ..slides import slide_name
+from ._folders import TABLE_NAME, new_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +27,9 @@ if TYPE_CHECKING:
     from ..maps import AttentionMap, MapView
     from ..slides import Slide
 
-TABLE_NAME = "patches.csv"
+ImageFormat: TypeAlias = Literal["png", "jpeg"]
+"""PNG keeps every pixel as it is; JPEG is several times as small."""
+
 COLUMNS = (
     "rank",
     "file",
@@ -44,9 +44,11 @@ COLUMNS = (
     "contribution",
     "tissue_fraction",
     "tags",
+    "picture_mpp",
+    "context",
 )
-_DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-_PATCH_NAME = re.compile(r"\d{3,}_.*_x\d+_y\d+_a.+\.png")
+LARGEST_PATCH_PX = 8192
+_SAVED: Mapping[str, dict[str, Any]] = {"png": {}, "jpeg": {"quality": 92, "subsampling": 0}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,13 @@ def export_patches(
     patches: Sequence[int] | NDArray[np.int64] | None = None,
     tags: Mapping[int, Sequence[str]] | None = None,
     tile_px: int | None = None,
+    mpp: float | None = None,
+    context: float = 1.0,
+    image_format: ImageFormat = "png",
     table: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Steps[PatchExport]:
-    """Write the k patches that score highest, or given ones, as PNG files, with a table; yield Progress.
+    """Write the k patches that score highest, or given ones, as pictures, with a table; yield Progress.
 
     Pixels are as stored, what the encoder saw; the slide's colour profile goes along in each file, so that programs
     that know profiles show them as the window does. The folder appears under its name when it is complete: closing the
@@ -129,6 +134,13 @@ def export_patches(
         What people said of patches, by position in the grid; the table has it in its column ``tags``.
     tile_px : int or None
         Edge of a picture in pixels; None takes the size that the encoder saw.
+    mpp : float or None
+        Microns per pixel of the pictures instead; None takes what the encoder saw.
+    context : float
+        Edge of the field shown, in patches: 1 shows the patch alone, 4 what lies around it, too. The patch stays in
+        the middle, and pixels keep their size. Beyond the slide's edge is background.
+    image_format : str
+        "png" loses nothing, "jpeg" (quality 92) is several times as small.
     table : path or None
         Where the CSV goes; None puts ``patches.csv`` into the folder.
     overwrite : bool
@@ -147,7 +159,7 @@ def export_patches(
     Raises
     ------
     ExportError
-        If the folder holds other files or the disk refuses, or no patches are given.
+        If the folder holds other files or the disk refuses, no patches are given, or pictures would be too large.
     MapError
         As in `AttentionMap.view`.
     ValueError
@@ -159,18 +171,20 @@ def export_patches(
         raise ValueError(f"k must be at least 1, not {k}")
     view = amap.view(score, scale, class_index)
     tiles = top_tiles(view.raw, k) if patches is None else _given(patches, view.raw)
-    size_px = amap.grid.tile_px if tile_px is None else tile_px
+    size_px = picture_px(amap, tile_px=tile_px, mpp=mpp, context=context)
     stem = re.sub(r"[^\w.-]+", "_", slide_name(amap.slide.path))
-    names = [_file_name(rank, stem, amap, view, int(tile)) for rank, tile in enumerate(tiles, start=1)]
+    names = [_file_name(rank, stem, amap, view, int(tile), image_format) for rank, tile in enumerate(tiles, start=1)]
     target = Path(out).absolute()
     csv_path = target / TABLE_NAME if table is None else Path(table).absolute()
-    rows = _rows(amap, view, tiles, [_relative(target / name, csv_path) for name in names], tags or {})
+    rows = [
+        (*row, f"{amap.grid.tile_um * context / size_px:.6g}", f"{context:g}")
+        for row in _rows(amap, view, tiles, [_relative(target / name, csv_path) for name in names], tags or {})
+    ]
     pacer = Pacer("Saving patches", len(tiles))
-    with _new_folder(target, overwrite=overwrite) as folder:
+    with new_folder(target, overwrite=overwrite) as folder:
         for done, (name, tile) in enumerate(zip(names, tiles, strict=True), start=1):
-            row, col = amap.grid.l0_rc[tile]
-            pixels = slide.read_patch(int(row), int(col), amap.grid.tile_l0, size_px)
-            Image.fromarray(pixels).save(folder / name, icc_profile=slide.icc_profile)
+            pixels = read_field(slide, amap, int(tile), size_px, context)
+            Image.fromarray(pixels).save(folder / name, icc_profile=slide.icc_profile, **_SAVED[image_format])
             if step := pacer.step(done):
                 yield step
         if table is None:
@@ -179,6 +193,32 @@ def export_patches(
         with replacing(csv_path, ExportError) as partial:
             _write_table(partial, rows)
     return PatchExport(target, csv_path, tuple(target / name for name in names))
+
+
+def picture_px(
+    amap: AttentionMap, *, tile_px: int | None = None, mpp: float | None = None, context: float = 1.0
+) -> int:
+    """Return the edge in pixels of the picture of a field about a patch; see `export_patches`."""
+    if tile_px is not None and mpp is not None:
+        raise ValueError("give tile_px or mpp, not both")
+    if not 1 <= context <= 100 or (mpp is not None and not mpp > 0):
+        raise ValueError(f"context must be 1 to 100 and mpp above 0, not {context} and {mpp}")
+    alone = amap.grid.tile_px if tile_px is None else tile_px
+    size = round(amap.grid.tile_um * context / mpp) if mpp is not None else round(alone * context)
+    if size > LARGEST_PATCH_PX:
+        raise ExportError(
+            f"Each picture would be {size:,} pixels wide; at most {LARGEST_PATCH_PX:,} are written. "
+            "Choose coarser pixels or less context."
+        )
+    return max(1, size)
+
+
+def read_field(slide: Slide, amap: AttentionMap, tile: int, size_px: int, context: float = 1.0) -> NDArray[np.uint8]:
+    """Return the (size_px, size_px, 3) pixels, in stored colours, of the field about a patch."""
+    row, col = amap.grid.l0_rc[tile]
+    edge = amap.grid.tile_l0
+    before = edge * (context - 1) / 2
+    return slide.read_patch(float(row) - before, float(col) - before, edge * context, size_px)
 
 
 def _given(patches: Sequence[int] | NDArray[np.int64], raw: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -196,9 +236,10 @@ def _cell(value: float, form: str) -> str:
     return "" if np.isnan(value) else format(float(value), form)
 
 
-def _file_name(rank: int, stem: str, amap: AttentionMap, view: MapView, tile: int) -> str:
+def _file_name(rank: int, stem: str, amap: AttentionMap, view: MapView, tile: int, image_format: ImageFormat) -> str:
     row, col = amap.grid.l0_rc[tile]
-    return f"{rank:03d}_{stem}_x{col}_y{row}_a{view.raw[tile]:.3g}.png"
+    ending = "jpg" if image_format == "jpeg" else "png"
+    return f"{rank:03d}_{stem}_x{col}_y{row}_a{view.raw[tile]:.3g}.{ending}"
 
 
 def _relative(file: Path, table: Path) -> str:
@@ -253,65 +294,3 @@ def _write_table(path: Path, rows: list[tuple[str | int | float, ...]]) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-
-
-@contextmanager
-def _new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a hidden folder beside the target; put it in the target's place when the block succeeds, else remove it."""
-    check_patch_folder(target, overwrite=overwrite)
-    partial: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        folder = partial / "new"
-        folder.mkdir()
-        yield folder
-        _swap(folder, target, partial / "old")
-    except OSError as err:
-        raise ExportError(cannot_write(target, err)) from err
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _swap(new: Path, target: Path, old: Path) -> None:
-    """Put a folder in the target's place and the target, if there is one, aside; undo the latter if that fails."""
-    if not target.exists():
-        new.rename(target)
-        return
-    target.rename(old)
-    try:
-        new.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-
-
-def check_patch_folder(target: Path, *, overwrite: bool) -> None:
-    """Raise ExportError where exporting patches would destroy or mix with files that are there.
-
-    Parameters
-    ----------
-    target : Path
-        The folder wanted; it need not exist.
-    overwrite : bool
-        Whether an earlier export may be replaced.
-
-    Raises
-    ------
-    ExportError
-        If it holds an earlier export without ``overwrite``, or anything else.
-    """
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise ExportError(f"{target} is a file. Choose a folder for the patches.")
-    names = [entry.name for entry in target.iterdir() if entry.name not in _DESKTOP_FILES]
-    foreign = [name for name in names if name != TABLE_NAME and not _PATCH_NAME.fullmatch(name)]
-    if foreign:
-        raise ExportError(f'The folder {target} holds other files ("{foreign[0]}"). Choose an empty or a new folder.')
-    if names and not overwrite:
-        raise ExportError(
-            f"The folder {target} holds an earlier export. "
-            "Choose another folder, or allow overwriting (--overwrite on the command line)."
-        )

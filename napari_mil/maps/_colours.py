@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from ._map import MapView
 
 
-def colours(view: MapView) -> NDArray[np.uint8]:
+def colours(view: MapView, colourmap: str = "") -> NDArray[np.uint8]:
     """Return the colour of every tile as the map shows it.
 
     Parameters
     ----------
     view : MapView
         What is shown.
+    colourmap : str
+        Name of the colour map; empty takes the scale's own.
 
     Returns
     -------
@@ -29,6 +31,6 @@ def colours(view: MapView) -> NDArray[np.uint8]:
 
     low, high = view.scale.to_axis(np.asarray(view.limits, np.float32))
     position = (view.scale.to_axis(view.values) - low) / (high - low)
-    lookup = mpl.colormaps[view.scale.colourmap].with_extremes(bad="white")
+    lookup = mpl.colormaps[colourmap or view.scale.colourmap].with_extremes(bad="white")
     rgba = lookup(np.ma.masked_invalid(np.clip(position, 0, 1)), bytes=True)
     return np.asarray(rgba[:, :3], np.uint8)

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from napari_mil.errors import ExportError
-from napari_mil.export import overlay_figure
+from napari_mil.export import Display, overlay_figure
 from napari_mil.export._colour_bar import tick_labels
 from napari_mil.export._scale_bar import format_length, round_length_um
 from napari_mil.maps import DISCLAIMER
@@ -58,7 +58,9 @@ def test_lengths_have_units():
 
 
 def test_picture_states_everything_and_clips_nothing(scene, tmp_path, figures):
-    path = overlay_figure(tmp_path / "heatmap.png", scene.slide, scene.amap, threshold=0.6, max_px=1200)
+    path = overlay_figure(
+        tmp_path / "heatmap.png", scene.slide, scene.amap, display=Display(threshold=0.6), max_px=1200
+    )
     text = words(figures[0])
     for part in (
         "Demo: crosses",
@@ -87,7 +89,7 @@ def test_picture_states_everything_and_clips_nothing(scene, tmp_path, figures):
 )
 def test_every_scale_fits_the_page(scene, tmp_path, figures, options):
     long = replace(scene.amap, model=replace(scene.amap.model, title="A very long title " * 6 + "x" * 90))
-    overlay_figure(tmp_path / "h.png", scene.slide, long, max_px=800, **options)
+    overlay_figure(tmp_path / "h.png", scene.slide, long, max_px=800, display=Display(**options))
     assert_nothing_is_clipped(figures[0])
 
 
@@ -146,7 +148,7 @@ def test_faults(scene, tmp_path):
     with pytest.raises(ExportError, match="Cannot write"):
         overlay_figure(tmp_path / "no" / "h.png", scene.slide, scene.amap, max_px=400)
     with pytest.raises(ValueError, match="opacity"):
-        overlay_figure(tmp_path / "h.png", scene.slide, scene.amap, opacity=2)
+        Display(opacity=2)
 
 
 def test_the_users_matplotlib_is_left_alone(scene, tmp_path):

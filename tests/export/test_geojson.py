@@ -10,7 +10,7 @@ import pytest
 
 from napari_mil.annotations import read_annotations
 from napari_mil.errors import AnnotationError, ExportError
-from napari_mil.export import write_map_geojson
+from napari_mil.export import Display, write_map_geojson
 from napari_mil.maps import colours
 
 
@@ -74,10 +74,12 @@ def test_offset_of_a_cropped_slide(scene, tmp_path):
 
 
 def test_threshold_score_and_class(scene, tmp_path):
-    path = write_map_geojson(tmp_path / "a.geojson", scene.amap, score="contribution", class_index=1, threshold=1)
+    path = write_map_geojson(
+        tmp_path / "a.geojson", scene.amap, display=Display("contribution", class_index=1, threshold=1)
+    )
     shown = [f["properties"]["measurements"]["Contribution to the prediction"] for f in load(path)["features"]]
     assert shown == [1, 2]
-    assert load(write_map_geojson(path, scene.amap, threshold=2))["features"] == []
+    assert load(write_map_geojson(path, scene.amap, display=Display(threshold=2)))["features"] == []
 
 
 def test_a_score_that_is_not_a_number_is_left_out(scene, map_of, tmp_path):
