@@ -15,6 +15,7 @@ from .bag_opener import BagOpener
 from .bags import fit_width
 from .keys import (
     FIT_KEY,
+    GALLERY_KEY,
     HIDE_KEY,
     NEXT_KEY,
     PREVIOUS_KEY,
@@ -115,6 +116,7 @@ class Session(QObject):
         actions[FIT_KEY] = partial(self._magnify, 0.0)
         actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(self.step, 1), partial(self.step, -1)
         actions[UNDO_KEY], actions[REDO_KEY] = partial(self._change_map, "undo"), partial(self._change_map, "redo")
+        actions[GALLERY_KEY] = self._show_gallery
         bind_keys(viewer, actions)
         bind_held_key(viewer, HIDE_KEY, self._hide_maps)
 
@@ -306,6 +308,11 @@ class Session(QObject):
                 layer.visible = True
 
         return show
+
+    def _show_gallery(self) -> None:
+        from .launch import show_gallery  # which attaches sessions
+
+        show_gallery(self._viewer)
 
     def _magnify(self, magnification: float) -> None:
         if magnification == 0:

@@ -22,7 +22,7 @@ from .dock_panel import DockPanel, dock_of, notify
 from .gallery_bar import GalleryBar, tag_menu
 from .gallery_flight import Flight
 from .gallery_message import GalleryMessage
-from .gallery_model import PatchModel, digits
+from .gallery_model import PatchModel, score_form
 from .gallery_save import save_steps
 from .gallery_source import marked, of_spot, ranked, spots
 from .gallery_table import HotSpotTable
@@ -220,7 +220,7 @@ class Gallery(DockPanel):
         elif overlay.shows_all:
             self._show_spots([])
         else:
-            self.table.digits = digits(overlay)
+            self.table.form = score_form(overlay)
             self._latest.ask(spots(overlay, bar.least.value()), self._show_spots)
 
     def _show(self, patches: NDArray[np.int64]) -> None:

@@ -190,12 +190,12 @@ class PatchModel(QAbstractListModel):
 
 def _score(overlay: Overlay, patch: int) -> str:
     value = float(overlay.view.values[patch])
-    return "none" if np.isnan(value) else f"{value:.{digits(overlay)}g}"
+    return "none" if np.isnan(value) else format(value, score_form(overlay))
 
 
-def digits(overlay: Overlay) -> int:
-    """Return with how many significant digits scores are written: ranks with those that tell neighbours apart."""
-    return max(3, len(str(len(overlay.map)))) if overlay.view.scale.name == "rank" else 3
+def score_form(overlay: Overlay) -> str:
+    """Return how scores are written: ranks with the decimals that tell neighbours apart."""
+    return f".{len(str(len(overlay.map)))}f" if overlay.view.scale.name == "rank" else ".3g"
 
 
 def _where(overlay: Overlay, patch: int) -> str:

@@ -38,7 +38,7 @@ class HotSpotModel(QAbstractTableModel):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.spots: list[HotSpot] = []
-        self.digits = 3
+        self.form = ".3g"
 
     def show(self, spots: Sequence[HotSpot]) -> None:
         """Show other hot spots."""
@@ -75,7 +75,7 @@ class HotSpotModel(QAbstractTableModel):
             return None
         if index.column() == 2:
             return format_area(spot.area_mm2)
-        return f"{number:,}" if index.column() == 3 else f"{number:.{self.digits}g}"
+        return f"{number:,}" if index.column() == 3 else format(number, self.form)
 
 
 class HotSpotTable(QTableView):
@@ -109,13 +109,13 @@ class HotSpotTable(QTableView):
         self.selectionModel().currentRowChanged.connect(lambda *_: self.chosen.emit())
 
     @property
-    def digits(self) -> int:
-        """Significant digits of scores."""
-        return self.spots.digits
+    def form(self) -> str:
+        """How scores are written."""
+        return self.spots.form
 
-    @digits.setter
-    def digits(self, digits: int) -> None:
-        self.spots.digits = digits
+    @form.setter
+    def form(self, form: str) -> None:
+        self.spots.form = form
 
     @property
     def current(self) -> HotSpot | None:

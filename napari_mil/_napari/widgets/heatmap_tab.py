@@ -146,9 +146,13 @@ class HeatmapTab(QWidget):
         self.k.setPrefix("top ")
         self.k.setToolTip("How many patches, highest score first")
         self.k.setAccessibleName("Number of patches")
-        self.export = QPushButton("&Export top patches…", group)
+        self.export = QPushButton("&Export…", group)
         self.export.setToolTip("Save the highest patches as pictures with a table of places and scores")
+        self.gallery = QPushButton("&Gallery", group)
+        self.gallery.setToolTip("Look through top and bottom patches and hot spots, tick and tag them (Alt+G)")
+        self.gallery.clicked.connect(self._show_gallery)
         row = QHBoxLayout(group)
+        row.addWidget(self.gallery)
         row.addWidget(self.k)
         row.addWidget(self.export, 1)
         self.cancel = QPushButton("Cancel", group)
@@ -255,6 +259,12 @@ class HeatmapTab(QWidget):
         active = self._viewer.layers.selection.active
         if overlay_of(active) is not None:
             self.map.choose(active)
+
+    def _show_gallery(self) -> None:
+        # it belongs to the window, as this tab's panel does
+        from ..launch import show_gallery
+
+        show_gallery(self._viewer)
 
     def _pick_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the top patches")
