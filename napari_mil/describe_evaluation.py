@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .evaluation import Evaluation, Faithfulness
+    from .evaluation import AgreementStudy, Evaluation, Faithfulness
 
 
 def describe_evaluation(
@@ -44,6 +44,43 @@ def describe_evaluation(
     if faithfulness:
         parts.append(_text(printed_faithfulness(faithfulness)))
     parts.append("\n".join(_notes(evaluation)))
+    if files:
+        parts.append(f"Written to {files[0].parent}: {', '.join(path.name for path in files)}")
+    return record, "\n\n".join(part for part in parts if part)
+
+
+def describe_agreement(study: AgreementStudy, files: Sequence[Path]) -> tuple[dict[str, Any], str]:
+    """Say how well maps agree with outlines.
+
+    Parameters
+    ----------
+    study : AgreementStudy
+        What was held against outlines.
+    files : sequence of Path
+        What was written.
+
+    Returns
+    -------
+    (dict, str)
+        JSON-able record, and the same as text: a row per map and score, then FROC, rules and notes.
+    """
+    from .evaluation import agreement_record, printed_agreement, printed_cohorts
+
+    record = agreement_record(study)
+    record["files"] = [str(path) for path in files]
+    table = printed_agreement(study)
+    if table["Model"].nunique() == 1:
+        table = table.drop(columns="Model")
+    parts = [_text(table)]
+    if study.cohorts:
+        parts += [_text(printed_cohorts(study.cohorts)), "\n".join(one.rule for one in study.cohorts)]
+    parts.append("\n".join(study.patch_rules))
+    about: dict[str, list[str]] = {}
+    for one in study.rows:
+        for note in one.notes:
+            if one.slide not in about.setdefault(note, []):
+                about[note].append(one.slide)
+    parts.append("\n".join(f"{', '.join(slides)}: {note}" for note, slides in about.items()))
     if files:
         parts.append(f"Written to {files[0].parent}: {', '.join(path.name for path in files)}")
     return record, "\n\n".join(part for part in parts if part)

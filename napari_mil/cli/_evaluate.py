@@ -11,15 +11,19 @@ from ..console import Console
 from ._options import Device, DeviceOption, Json, app, finite, run_command
 
 if TYPE_CHECKING:
-    from ..evaluation import Candidate, Faithfulness
+    from ..evaluation import AgreementRules, Candidate, Faithfulness
     from ..training import Bags
+
+
+_HALF = 0.5
 
 
 @app.command()
 def evaluate(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN_DIR|MODEL...", help="Folders of 'train', or model files with --cohort.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="RUN_DIR|MODEL...", help="Folders of 'train', or model files with --cohort."),
+    ] = None,
     cohort: Annotated[Path | None, typer.Option(help="Held-out table of slides to judge saved models on.")] = None,
     features: Annotated[
         Path | None, typer.Option(help="Folder of feature files: for --cohort, --faithfulness, time per slide.")
@@ -41,7 +45,9 @@ def evaluate(
     ] = False,
     score: Annotated[
         list[str] | None,
-        typer.Option(help="With --faithfulness: a score to judge, repeatable; by default all that a model gives."),
+        typer.Option(
+            help="With --faithfulness or --map: a score to judge, repeatable; by default all that a model gives."
+        ),
     ] = None,
     random_orders: Annotated[
         int | None, typer.Option(min=2, help="With --faithfulness: random orders per slide (5).")
@@ -49,10 +55,57 @@ def evaluate(
     most_slides: Annotated[
         int | None, typer.Option(min=1, help="With --faithfulness: flip so many drawn slides; by default all.")
     ] = None,
+    maps: Annotated[
+        list[Path] | None, typer.Option("--map", help="An attention map to hold against --annotation; repeatable.")
+    ] = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option("--annotation", help="Outlines (GeoJSON, ASAP XML): one for all maps, or one each; repeatable."),
+    ] = None,
+    maps_table: Annotated[
+        Path | None, typer.Option("--maps", help="CSV with columns map and annotation, for a cohort; adds FROC.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="With --map: a class of outlines to find; repeatable. By default by name.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="With --map: a class of outlines to take out of the target; repeatable.")
+    ] = None,
+    min_overlap: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="With --map: least share of a patch within the target.")
+    ] = _HALF,
+    class_name: Annotated[str | None, typer.Option("--class", help="With --map: the class whose score counts.")] = None,
+    cut: Annotated[
+        float | None,
+        typer.Option(callback=finite, help="With --map: threshold, as 2 for twice the average attention."),
+    ] = None,
+    top_k: Annotated[
+        list[int] | None, typer.Option(min=1, help="With --map: top patches to state a hit rate of; repeatable.")
+    ] = None,
     device: DeviceOption = Device.auto,
     json_output: Json = False,
 ) -> None:
-    """Compare finished training runs, or judge saved models on a held-out cohort."""
+    """Compare finished training runs, judge saved models on a held-out cohort, or hold maps against annotations."""
+    of_maps = (annotations, target, exclude, class_name, cut, top_k, min_overlap != _HALF)
+    if maps or maps_table is not None:
+        if paths or cohort is not None or features is not None or faithfulness:
+            raise typer.BadParameter("maps go alone: no runs, models, --cohort, --features or --faithfulness")
+        from ..evaluation import TOP_K, AgreementRules
+
+        rules = AgreementRules(
+            tuple(target or ()),
+            tuple(exclude or ()),
+            min_overlap,
+            tuple(score or ()),
+            class_name,
+            cut,
+            tuple(top_k or TOP_K),
+        )
+        run_command(lambda: _hold(json_output, maps or [], annotations or [], maps_table, rules, out), json_output)
+    if any(given not in (None, False) for given in of_maps):
+        raise typer.BadParameter("options that say 'With --map' and --annotation need --map or --maps")
+    if not paths:
+        raise typer.BadParameter("name folders of 'train', model files with --cohort, or maps with --map")
     _check_use(paths, cohort, features, faithfulness, (score, random_orders, most_slides))
     from ..describe_evaluation import describe_evaluation
     from ..evaluation import iter_evaluate, iter_faithfulness, write_evaluation, write_faithfulness
@@ -82,6 +135,29 @@ def evaluate(
         console.result(*describe_evaluation(judged, found, files))
 
     run_command(work, json_output)
+
+
+def _hold(
+    json_output: bool,
+    maps: list[Path],
+    annotations: list[Path],
+    maps_table: Path | None,
+    rules: AgreementRules,
+    out: Path | None,
+) -> None:
+    """Hold maps against outlines."""
+    from ..describe_evaluation import describe_agreement
+    from ..errors import EvaluationError
+    from ..evaluation import iter_agreement, pair_cases, read_cases, write_agreement
+
+    if maps_table is not None and (maps or annotations):
+        raise EvaluationError("--maps names maps and annotations itself. Leave out --map and --annotation.")
+    if maps and not annotations:
+        raise EvaluationError("--map needs --annotation, the outlines to hold it against. Name a file.")
+    cases = read_cases(maps_table) if maps_table is not None else pair_cases(maps, annotations)
+    console = Console(json_output)
+    study = console.drive(iter_agreement(cases, rules))
+    console.result(*describe_agreement(study, write_agreement(out, study) if out is not None else []))
 
 
 def _check_use(

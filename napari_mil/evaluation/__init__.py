@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
+    from ._agreement import Agreement as Agreement
+    from ._agreement import AgreementRules as AgreementRules
+    from ._agreement import AgreementStudy as AgreementStudy
+    from ._agreement import CohortAgreement as CohortAgreement
+    from ._agreement import iter_agreement as iter_agreement
+    from ._agreement_figures import overlap_figure as overlap_figure
+    from ._agreement_write import agreement_record as agreement_record
+    from ._agreement_write import printed_agreement as printed_agreement
+    from ._agreement_write import printed_cohorts as printed_cohorts
+    from ._agreement_write import write_agreement as write_agreement
     from ._bootstrap import resample as resample
     from ._calibration import Calibration as Calibration
     from ._calibration import calibrate as calibrate
+    from ._cases import AgreementCase as AgreementCase
+    from ._cases import pair_cases as pair_cases
+    from ._cases import read_cases as read_cases
     from ._compare import Comparison as Comparison
     from ._delong import DelongTest as DelongTest
     from ._delong import delong as delong
@@ -44,6 +57,8 @@ if TYPE_CHECKING:
     from ._measures import measure as measure
     from ._overlap import Overlap as Overlap
     from ._overlap import OverlapCurve as OverlapCurve
+    from ._overlap_picture import OverlapPicture as OverlapPicture
+    from ._overlap_picture import overlap_picture as overlap_picture
     from ._predictions import Candidate as Candidate
     from ._predictions import Predictions as Predictions
     from ._predictions import cohort_of as cohort_of
@@ -62,8 +77,12 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "_agreement": ["Agreement", "AgreementRules", "AgreementStudy", "CohortAgreement", "iter_agreement"],
+        "_agreement_figures": ["overlap_figure"],
+        "_agreement_write": ["agreement_record", "printed_agreement", "printed_cohorts", "write_agreement"],
         "_bootstrap": ["resample"],
         "_calibration": ["Calibration", "calibrate"],
+        "_cases": ["AgreementCase", "pair_cases", "read_cases"],
         "_compare": ["Comparison"],
         "_delong": ["DelongTest", "delong", "delong_test"],
         "_evaluate": ["Evaluation", "Judged", "iter_evaluate"],
@@ -83,6 +102,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_localisation": ["TOP_K", "Localisation", "localise"],
         "_measures": ["Estimate", "Measures", "measure"],
         "_overlap": ["Overlap", "OverlapCurve"],
+        "_overlap_picture": ["OverlapPicture", "overlap_picture"],
         "_predictions": ["Candidate", "Predictions", "cohort_of"],
         "_runs": ["read_run", "read_runs"],
         "_tables": ["latex", "markdown", "printed", "printed_comparisons", "printed_faithfulness"],

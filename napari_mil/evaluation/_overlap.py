@@ -85,6 +85,11 @@ class OverlapCurve:
         return self._values[self._firsts]
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many patches lie at or above each of `thresholds`."""
+        return len(self._values) - self._firsts
+
+    @property
     def dice(self) -> NDArray[np.float64]:
         """Dice of patches at each of `thresholds`; NaN without target."""
         return self._ratios(self._firsts)[0]

@@ -131,12 +131,12 @@ def printed(evaluation: Evaluation) -> pd.DataFrame:
                 "AUC [95 % CI]": _with_interval(measures.auc),
                 "AUC per fold": _spread(measures.fold_mean, measures.fold_sd),
                 "Average precision": _with_interval(measures.average_precision),
-                "Accuracy": _number(measures.accuracy.value),
-                "Balanced accuracy": _number(measures.balanced_accuracy.value),
-                "Sensitivity": _number(measures.sensitivity.value),
-                "Specificity": _number(measures.specificity.value),
-                "Brier": _number(measures.brier.value),
-                "ECE": _number(measures.calibration.ece),
+                "Accuracy": number(measures.accuracy.value),
+                "Balanced accuracy": number(measures.balanced_accuracy.value),
+                "Sensitivity": number(measures.sensitivity.value),
+                "Specificity": number(measures.specificity.value),
+                "Brier": number(measures.brier.value),
+                "ECE": number(measures.calibration.ece),
                 "Parameters": f"{cost.parameters:,}" if cost else _DASH,
                 "ms per slide": f"{cost.seconds * 1000:.3g}" if cost and np.isfinite(cost.seconds) else _DASH,
             }
@@ -153,7 +153,7 @@ def printed_comparisons(evaluation: Evaluation) -> pd.DataFrame:
                 "Second": c.second,
                 "Slides": str(c.n_slides),
                 "AUC difference [95 % CI]": _with_interval(c.difference, signed=True),
-                "DeLong z": _number(c.z, 2),
+                "DeLong z": number(c.z, 2),
                 "p": _p(c.p),
                 "p (Holm)": _p(c.p_holm),
             }
@@ -170,8 +170,8 @@ def printed_faithfulness(found: Sequence[Faithfulness]) -> pd.DataFrame:
                 "Model": one.candidate,
                 "Score": one.score.replace("_", " "),
                 "Slides": str(one.n_slides),
-                "AUPC drop MoRF": _number(one.areas["drop_morf"]),
-                "AUPC drop LeRF": _number(one.areas["drop_lerf"]),
+                "AUPC drop MoRF": number(one.areas["drop_morf"]),
+                "AUPC drop LeRF": number(one.areas["drop_lerf"]),
                 "LeRF - MoRF [95 % CI]": _with_interval(one.difference, signed=True),
             }
             for one in found
@@ -223,7 +223,8 @@ def escape_latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def _number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 3) -> str:
+    """Return a number as text, a dash for undefined."""
     return f"{value:.{digits}f}" if np.isfinite(value) else _DASH
 
 

@@ -133,14 +133,17 @@ def write_evaluation(out: Path, evaluation: Evaluation) -> list[Path]:
     """
     make_folder(out)
     files = _printed(out, "table", printed(evaluation))
-    files += [_csv(out / "table.csv", measures_table(evaluation)), _csv(out / "folds.csv", folds_table(evaluation))]
-    files.append(_csv(out / "predictions.csv", predictions_table(evaluation)))
+    files += [
+        write_csv(out / "table.csv", measures_table(evaluation)),
+        write_csv(out / "folds.csv", folds_table(evaluation)),
+    ]
+    files.append(write_csv(out / "predictions.csv", predictions_table(evaluation)))
     if evaluation.comparisons:
         files += _printed(out, "comparisons", printed_comparisons(evaluation))
-        files.append(_csv(out / "comparisons.csv", comparisons_table(evaluation)))
+        files.append(write_csv(out / "comparisons.csv", comparisons_table(evaluation)))
     for name, draw in (("roc", roc_figure), ("reliability", reliability_figure), ("confusion", confusion_figure)):
-        files.append(_picture(out / f"{name}.png", draw(evaluation)))
-    files.append(_text(out / "summary.json", _json(evaluation_record(evaluation))))
+        files.append(write_picture(out / f"{name}.png", draw(evaluation)))
+    files.append(write_text(out / "summary.json", json_text(evaluation_record(evaluation))))
     return files
 
 
@@ -166,16 +169,16 @@ def write_faithfulness(out: Path, found: Sequence[Faithfulness], slides: Sequenc
     """
     make_folder(out)
     files = _printed(out, "faithfulness", printed_faithfulness(found))
-    files.append(_csv(out / "faithfulness.csv", faithfulness_table(found)))
+    files.append(write_csv(out / "faithfulness.csv", faithfulness_table(found)))
     columns = [asdict(one) for one in slides]
     each = pd.DataFrame([row | {f"aupc_{k}": v for k, v in row.pop("areas").items()} for row in columns])
-    files.append(_csv(out / "faithfulness_slides.csv", each))
+    files.append(write_csv(out / "faithfulness_slides.csv", each))
     curves = [{"name": one.candidate, "score": one.score, "flipped": GRID, **one.curves} for one in found]
-    files.append(_csv(out / "faithfulness_curves.csv", pd.concat([pd.DataFrame(one) for one in curves])))
+    files.append(write_csv(out / "faithfulness_curves.csv", pd.concat([pd.DataFrame(one) for one in curves])))
     if any(one.score != RANDOM for one in found):
-        files.append(_picture(out / "faithfulness.png", faithfulness_figure(found)))
+        files.append(write_picture(out / "faithfulness.png", faithfulness_figure(found)))
     record = {"scores": [asdict(one) for one in found], "provenance": provenance()}
-    files.append(_text(out / "faithfulness.json", _json(plain_values(record))))
+    files.append(write_text(out / "faithfulness.json", json_text(plain_values(record))))
     return files
 
 
@@ -193,27 +196,31 @@ def make_folder(out: Path) -> None:
         raise ExportError(cannot_write(out, error)) from error
 
 
-def _json(record: Any) -> str:
+def json_text(record: Any) -> str:
+    """Return a record as JSON, indented."""
     return json.dumps(record, indent=2, allow_nan=False, default=str) + "\n"
 
 
-def _text(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Write a text whole or not at all."""
     with replacing(path, ExportError) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
 
 
-def _csv(path: Path, table: pd.DataFrame) -> Path:
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table whole or not at all."""
     with replacing(path, ExportError) as partial:
         table.to_csv(partial, index=False)
     return path
 
 
-def _picture(path: Path, figure: Figure) -> Path:
+def write_picture(path: Path, figure: Figure) -> Path:
+    """Write a picture whole or not at all."""
     with replacing(path, ExportError) as partial:
         figure.savefig(partial, format="png")
     return path
 
 
 def _printed(out: Path, name: str, table: pd.DataFrame) -> list[Path]:
-    return [_text(out / f"{name}.md", markdown(table)), _text(out / f"{name}.tex", latex(table))]
+    return [write_text(out / f"{name}.md", markdown(table)), write_text(out / f"{name}.tex", latex(table))]
