@@ -175,15 +175,20 @@ def write_table(kept: Kept, names: Sequence[str]) -> None:
 
 def _cells(found: Figures) -> list[str]:
     seconds, memory = found["seconds"], found["memory"]
-    times = [f"{1000 * seconds[key]:.3g}" for key in ("ours", "plain") if key in seconds]
-    mib = [f"{memory[key]['mib']:.0f}" for key in ("ours", "plain")]
+    times = [_short(1000 * seconds[key]) for key in ("ours", "plain")]
+    mib = [_short(memory[key]["mib"]) for key in ("ours", "plain")]
     if "refused" in memory["theirs"]:
-        return [*times, "", "", *mib, memory["theirs"]["refused"], "0.0"]
+        most = memory["ours"]["mib"] / 1024 / LIMIT_GIB
+        return [*times, "", "", *mib, memory["theirs"]["refused"], f"below {most:.2f}"]
     slow = seconds["ours"] / seconds["theirs"]
     large = memory["ours"]["mib"] / memory["theirs"]["mib"]
     slower = f"{slow:.2f}" if slow <= 1 else f"**{slow:.2f}**"
     larger = f"{large:.2f}" if large <= 0.5 else f"**{large:.2f}**"
-    return [*times, f"{1000 * seconds['theirs']:.3g}", slower, *mib, f"{memory['theirs']['mib']:.0f}", larger]
+    return [*times, _short(1000 * seconds["theirs"]), slower, *mib, _short(memory["theirs"]["mib"]), larger]
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 20 else f"{value:.1f}"
 
 
 def main() -> None:
