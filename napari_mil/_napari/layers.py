@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KEY = "napari_mil"
 """Where a layer's metadata carries what this plugin knows of it."""
 
+LIVE_OF = "live_of"
+"""Of which slide a provisional map is, in there."""
+
 
 def placement(mpp: tuple[float, float] | None) -> dict[str, Any]:
     """Return the scale and units that put level-0 pixels into napari's world.
@@ -219,7 +222,7 @@ def made_from(layer: Layer) -> tuple[str, tuple[float, float] | None] | None:
     known = layer.metadata.get(KEY, {})
     if "map" in known:
         return known["map"].slide.quickhash, known["map"].slide.mpp
-    slide = next((known[key] for key in ("tissue_of", "mask_of", "bag_of") if key in known), None)
+    slide = next((known[key] for key in ("tissue_of", "mask_of", "bag_of", LIVE_OF) if key in known), None)
     return (slide, known["mpp"]) if slide is not None else None
 
 

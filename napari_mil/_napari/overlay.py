@@ -62,6 +62,9 @@ class Overlay:
         Made from `overlay_layer_data`.
     """
 
+    provisional = False
+    """Whether what it says may change yet."""
+
     def __init__(self, layer: Image) -> None:
         self.layer = layer
         self.map: AttentionMap = layer.metadata[KEY]["map"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import KEY
+from .layers import KEY, LIVE_OF
 
 
 def write_map(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -35,6 +35,9 @@ def write_map(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     known = attributes.get("metadata", {}).get(KEY, {})
     amap = known.get("map")
+    if LIVE_OF in known:
+        show_info("This map is provisional and not saved. Wait for the end of the run, then save the map itself.")
+        return []
     if amap is None:
         show_info(
             f'"{attributes.get("name", "This layer")}" is not an attention map. Select the map\'s layer and save.'

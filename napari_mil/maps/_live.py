@@ -221,7 +221,7 @@ def interest(
     view_l0: tuple[float, float, float, float] | None = None,
     areas_l0_xy: Sequence[object] = (),
 ) -> NDArray[np.uint8] | None:
-    """Return how much each tile is wanted: most where somebody drew, then what is looked at, then the rest.
+    """Return how much each tile is wanted: most where somebody drew, then where they look, then the rest.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def interest(
     Returns
     -------
     (N,) uint8 or None
-        2, 1 or 0; None where all are wanted alike.
+        2 for what was drawn and 1 more for what is looked at; None where all are wanted alike.
     """
     wanted = np.zeros(len(grid), np.uint8)
     if view_l0 is not None:
@@ -248,7 +248,7 @@ def interest(
         drawn = shapely.union_all(list(areas_l0_xy)).buffer(grid.tile_l0 / 2, quad_segs=2)
         shapely.prepare(drawn)
         middle = grid.l0_rc + grid.tile_l0 / 2
-        wanted[shapely.contains_xy(drawn, middle[:, 1], middle[:, 0])] = 2
+        wanted[shapely.contains_xy(drawn, middle[:, 1], middle[:, 0])] += 2
     return wanted if len(wanted) and wanted.min() < wanted.max() else None
 
 

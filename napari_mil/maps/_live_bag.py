@@ -102,19 +102,19 @@ class ReadOnce:
 
 
 class ReadAnew:
-    """Runs models over all patches so far every few seconds, as long as that is soon done."""
+    """Runs models over all patches so far every few seconds, at first more often, as long as that is soon done."""
 
     def __init__(self, models: Sequence[MILModel], run: _Run) -> None:
         self._models, self._run = models, run
         self._tiles = np.empty(0, np.int64)
         self._values: list[NDArray[np.float32]] = []
         self._bytes = 0
-        self._ran = -np.inf
+        self._ran, self._count = -np.inf, 0
         self._s_per_patch = np.nan
         self.settled = False
 
     def add(self, parts: Parts) -> Found | None:
-        """Keep new patches, and every few seconds run over all; see `LiveBag.add`."""
+        """Keep new patches, and run over all every few seconds, or once they are twice as many; see `LiveBag.add`."""
         self._tiles = np.concatenate([self._tiles, *(tiles for tiles, _ in parts)])
         self._values += [values for _, values in parts]
         self._bytes += sum(values.nbytes for _, values in parts)
@@ -122,7 +122,7 @@ class ReadAnew:
         if self._bytes > _MOST_BYTES or (known and len(self._tiles) * self._s_per_patch > _LONG_S):
             self.settled, self._values = True, []
             return None
-        if time.monotonic() - self._ran < _EVERY_S:
+        if len(self._tiles) < 2 * self._count and time.monotonic() - self._ran < _EVERY_S:
             return None
         # of many patches that were read before, a few first: nobody knows yet how long all will take
         count = len(self._tiles) if known else min(len(self._tiles), _TRIAL)
@@ -133,7 +133,7 @@ class ReadAnew:
         amap = self._mapped(Features(values, run.part(tiles), run.encoder, run.slide))
         if count >= _TRIAL:
             self._s_per_patch = (time.perf_counter() - began) / count
-        self._ran = time.monotonic()
+        self._ran, self._count = time.monotonic(), count
         return amap, tiles
 
     def _mapped(self, bag: Features) -> AttentionMap:

@@ -131,7 +131,8 @@ def test_a_model_is_run_anew_every_few_seconds_only(lattice: Lattice) -> None:
     values, grid = bag_of(9), lattice([(0, k) for k in range(9)])
     bag = live_bag([model_of("dsmil")], grid, SLIDE, ENCODER)
     assert bag.add([(np.arange(4), values[:4])]) is not None
-    assert bag.add([(np.arange(4, 9), values[4:])]) is None
+    assert bag.add([(np.arange(4, 7), values[4:7])]) is None
+    assert bag.add([(np.arange(7, 9), values[7:])]) is not None  # twice as many
     assert not bag.settled
 
 
@@ -225,3 +226,5 @@ def test_what_was_drawn_comes_before_what_is_looked_at(lattice: Lattice) -> None
     assert drawn[0, 3] == 2
     np.testing.assert_array_equal(drawn[1:], seen[1:])
     assert (drawn == 2).sum() == 1
+    both = interest(grid, (0, 0, 150, 150), [shapely.box(-10, -10, 510, 410)])
+    assert sorted(both.tolist()) == [2] * 16 + [3] * 4  # all of it drawn: what is looked at still comes first

@@ -15,6 +15,7 @@ from ..overlay_data import axis_place
 
 if TYPE_CHECKING:
     from ...maps import MapView
+    from ..live import LiveOverlay
     from ..overlay import Overlay
 
 MARGIN_PX = 7
@@ -38,7 +39,7 @@ class ColourBar(QWidget):
     def __init__(self, parent: QWidget | None = None, ink: str = "") -> None:
         super().__init__(parent)
         self._ink = QColor(ink) if ink else None
-        self._overlay: Overlay | None = None
+        self._overlay: Overlay | LiveOverlay | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Colours of the map")
 
@@ -46,12 +47,12 @@ class ColourBar(QWidget):
         """Return the height of bar, ticks and numbers."""
         return QSize(160, _BAR_PX + 6 + self.fontMetrics().height())
 
-    def show_overlay(self, overlay: Overlay | None) -> None:
+    def show_overlay(self, overlay: Overlay | LiveOverlay | None) -> None:
         """Show the colours of an overlay, faded where nothing is shown.
 
         Parameters
         ----------
-        overlay : Overlay or None
+        overlay : Overlay, LiveOverlay or None
             None clears the bar.
         """
         self._overlay = overlay

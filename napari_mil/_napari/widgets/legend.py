@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QVBoxLayout, QWidget
 from .colour_bar import ColourBar
 
 if TYPE_CHECKING:
+    from ..live import LiveOverlay
     from ..overlay import Overlay
 
 _MARGIN_PX = 12
@@ -37,7 +38,8 @@ class CanvasLegend(QFrame):
         # The slide is light whatever napari's theme is, so the card is too.
         self.setStyleSheet(
             "#MILLegend { background: rgba(255, 255, 255, 225); border: 1px solid rgba(0, 0, 0, 60); "
-            "border-radius: 4px; } #MILLegend QLabel { color: #222; background: transparent; font-size: 11px; }"
+            "border-radius: 4px; } #MILLegend[provisional=true] { border: 2px dashed #b36b00; } "
+            "#MILLegend QLabel { color: #222; background: transparent; font-size: 11px; }"
         )
         self._words = QLabel(self)
         self._words.setWordWrap(True)
@@ -56,21 +58,24 @@ class CanvasLegend(QFrame):
         """The words on the card."""
         return self._words.text()
 
-    def show_overlay(self, overlay: Overlay | None) -> None:
+    def show_overlay(self, overlay: Overlay | LiveOverlay | None) -> None:
         """Say what an overlay shows.
 
         Parameters
         ----------
-        overlay : Overlay or None
+        overlay : Overlay, LiveOverlay or None
             None, or one whose layer is hidden, takes the card away.
         """
-        if overlay is None or not overlay.layer.visible:
+        if overlay is None or overlay.layer is None or not overlay.layer.visible:
             self.hide()
             return
         self._words.setText(overlay.legend().replace(" mm²", "\N{NO-BREAK SPACE}mm²"))
         # A label that wraps tells Qt its height only when asked for a given width.
         self._words.setFixedHeight(self._words.heightForWidth(_WIDTH_PX - 2 * _PADDING_PX))
         self._bar.show_overlay(overlay)
+        if self.property("provisional") != overlay.provisional:
+            self.setProperty("provisional", overlay.provisional)
+            self.style().polish(self)
         self.show()
         self._place()
 
@@ -81,6 +86,7 @@ class CanvasLegend(QFrame):
         return False
 
     def _place(self) -> None:
+        self.layout().activate()  # else it keeps the height of longer words
         self.adjustSize()
         self.move(self.parentWidget().width() - self.width() - _MARGIN_PX, _MARGIN_PX)
         self.raise_()

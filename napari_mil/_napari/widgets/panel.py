@@ -16,6 +16,7 @@ from ...maps import DISCLAIMER
 from ...progress import Progress
 from ...slides import slide_name
 from ..layers import KEY, made_from, tissue_layer_data
+from ..live import LiveOverlay
 from ..overlay import Overlay
 from ..overlay_data import overlay_layer_data
 from ..session import attach
@@ -24,13 +25,14 @@ from ..worker import Job, JobSlot
 from .canvas_note import NO_SCALE, CanvasNote
 from .dock_panel import DockPanel, notify
 from .heatmap_tab import HeatmapTab
-from .legend import CanvasLegend
+from .legend import CanvasLegend, main_window_of
 from .run_request import RunRequest, progress_line
 from .run_tab import RunTab
 
 if TYPE_CHECKING:
     import napari
 
+    from ...maps import LiveMap
     from ...progress import Steps
     from ...results import RunResult
     from ..reader import LayerData
@@ -50,6 +52,7 @@ class MILPanel(DockPanel):
         self._viewer = napari_viewer
         self._jobs = JobSlot()
         self._job_layer: Layer | None = None
+        self.live: LiveOverlay | None = None
         self.run_tab = RunTab(napari_viewer, self)
         self.heatmap_tab = HeatmapTab(napari_viewer, self)
         self.tabs = QTabWidget(self)
@@ -96,8 +99,9 @@ class MILPanel(DockPanel):
         self._job_layer = request.layer
         self.run_tab.show_running()
         self.heatmap_tab.set_busy(True)
+        self.live = LiveOverlay(self._viewer, request.layer, self._canvas_px, self._show_live, self)
         self._jobs.job = Job(
-            _run_steps(request),
+            _run_steps(request, self.live.live),
             slide_name(request.slide_path),
             on_progress=self.run_tab.show_progress,
             on_done=self._run_done,
@@ -141,6 +145,7 @@ class MILPanel(DockPanel):
         """Stop everything and let go of the viewer; the window is closing."""
         self._jobs.abandon()
         if self._viewer is not None:
+            self._end_live()
             session = attach(self._viewer)
             if session is not None:
                 session.bags.follow(None)
@@ -212,6 +217,7 @@ class MILPanel(DockPanel):
     def _ended(self) -> None:
         self._jobs.job = None
         self._job_layer = None
+        self._end_live()
         self.heatmap_tab.set_busy(False)
         self.run_tab.set_waiting(False)
 
@@ -219,16 +225,31 @@ class MILPanel(DockPanel):
         if event.value is self._job_layer and self._jobs.job is not None:
             self.cancel()
 
+    def _end_live(self) -> None:
+        live, self.live = self.live, None
+        if live is not None:
+            live.stop()
+
     def _show_legend(self, overlay: Overlay | None) -> None:
+        """Say what is seen: while a run's own map grows and is not hidden, that."""
         if self.legend is not None:
-            self.legend.show_overlay(overlay)
+            live = self.live if self.live is not None and self.live.seen else None
+            self.legend.show_overlay(live or overlay)
+
+    def _show_live(self) -> None:
+        self._show_legend(self.heatmap_tab.overlay)
+
+    def _canvas_px(self) -> tuple[int, int]:
+        window = main_window_of(self)
+        size = (self if window is None else window.centralWidget()).size()
+        return size.height(), size.width()
 
     def _show_no_scale(self, missing: bool) -> None:
         if self.no_scale is not None:
             self.no_scale.setVisible(missing)
 
 
-def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:
+def _run_steps(request: RunRequest, live: LiveMap) -> Steps[tuple[RunResult, LayerData]]:
     """Run, and prepare the tissue outline, all in the worker's thread."""
     yield Progress("Starting")
     # PyTorch comes with the pipeline and takes seconds to load
@@ -245,6 +266,7 @@ def _run_steps(request: RunRequest) -> Steps[tuple[RunResult, LayerData]]:
         isolated=request.isolated,
         also=request.also,
         mc_dropout=request.mc_dropout,
+        live=live,
     )
     return result, tissue_layer_data(result.mask, result.slide)
 
