@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import EvaluationError
+from ..maps import one_class
 from ..models import iter_gradient_x_input, iter_integrated_gradients, iter_leave_one_out
 from ..progress import Progress, Steps
 from ._bootstrap import interval, resample, share_of
@@ -105,7 +106,8 @@ def iter_faithfulness(
     """Flip patches of test slides in the order of each score, and in random orders.
 
     Followed is the probability of the class that the slide's model predicts, of its one class where it has one; of
-    scores per class, that class's row is judged.
+    scores per class what a map shows of that class is judged (`one_class`): evidence for it less that against it, since
+    the probability answers to nothing else.
 
     Parameters
     ----------
@@ -232,7 +234,7 @@ def _within(steps: Steps[T], now: Progress) -> Steps[T]:
 def _relevance(
     who: str, model: MILModel, bag: torch.Tensor, names: Sequence[str] | None
 ) -> Steps[tuple[int, dict[str, NDArray[np.float32]]]]:
-    """Return the predicted class and each score's row for it."""
+    """Return the predicted class and what each score says of it."""
     with torch.inference_mode():
         output = model(bag)
     target = int(output.logits.argmax())
@@ -247,9 +249,9 @@ def _relevance(
             f"{', '.join(name for name in ON_REQUEST if name not in output.scores)}."
         )
     kept = {name: score for name, score in found.items() if names is None or name in names}
-    rows = {name: score.raw if score.raw.ndim == 1 else score.raw[target] for name, score in kept.items()}
+    rows = {name: one_class(score.raw.float().cpu().numpy(), score.kind, target) for name, score in kept.items()}
     # leaving out the only patch of a bag says nothing, and nothing is to be ordered
-    return target, {name: np.nan_to_num(raw.float().cpu().numpy()) for name, raw in rows.items()}
+    return target, {name: np.nan_to_num(raw) for name, raw in rows.items()}
 
 
 def _over_slides(

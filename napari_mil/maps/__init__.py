@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ._scales import score_title as score_title
     from ._shown import class_evidence as class_evidence
     from ._shown import class_log_odds as class_log_odds
+    from ._shown import one_class as one_class
     from ._shown import ranks as ranks
     from ._shown import shown as shown
     from ._smooth import enlarged as enlarged
@@ -130,7 +131,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "score_label",
             "score_title",
         ],
-        "_shown": ["class_evidence", "class_log_odds", "ranks", "shown"],
+        "_shown": ["class_evidence", "class_log_odds", "one_class", "ranks", "shown"],
         "_smooth": ["enlarged", "smoothed", "smoothing_factor"],
         "_spaced": ["spaced_patches"],
         "_store": ["read_map", "read_shown", "write_map"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from napari_mil.errors import EvaluationError
 from napari_mil.evaluation import aupc, iter_faithfulness, iter_flips, relevance_order
-from napari_mil.evaluation._faithfulness import RANDOM
+from napari_mil.evaluation._faithfulness import RANDOM, _relevance
 from napari_mil.evaluation._flipping import steps_of
 from napari_mil.features import EncoderInfo
 from napari_mil.models import create_model, save_model
@@ -144,3 +144,18 @@ def test_closing_ends_it(known):
 def test_models_are_needed(candidate, known):
     with pytest.raises(EvaluationError, match="no model of fold 1"):
         finish(iter_faithfulness([candidate([0, 1], [0.1, 0.9])], known[1]))
+
+
+def test_of_two_classes_the_difference_is_judged():
+    """What a patch adds to both logits moves no probability, so that it must not decide the order."""
+    model = create_model("mean", in_features=2, n_classes=2, hidden=2)
+    with torch.no_grad():
+        model.projection.weight.copy_(torch.eye(2))
+        model.projection.bias.zero_()
+        model.head.weight.copy_(torch.tensor([[9.0, 0.0], [9.0, 1.0]]))  # the first feature speaks for both
+        model.head.bias.zero_()
+    bag = torch.rand(30, 2, generator=torch.Generator().manual_seed(0))
+    target, relevance = finish(_relevance("m", model, bag, ["contribution", "leave_one_out", "gradient_x_input"]))
+    assert target == 1
+    for values in relevance.values():
+        np.testing.assert_array_equal(np.argsort(values), np.argsort(bag[:, 1].numpy()))
