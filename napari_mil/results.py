@@ -5,26 +5,33 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import ExportError
-from .export import Display, check_patch_folder, export_patches, overlay_figure, write_map_geojson
+from .export import (
+    ExportOptions,
+    check_patch_folder,
+    export_patches,
+    iter_export_files,
+    overlay_figure,
+    write_map_geojson,
+)
 from .files import cannot_write, replacing
 from .maps import AttentionMap, read_map
 from .progress import Progress, Steps
 from .slides import SlideRef, open_slide
 
 if TYPE_CHECKING:
+    from .export import ExportKind
     from .features import Features
-    from .maps import MapScore, Spread
+    from .maps import CutBy, MapScore, Spread
     from .slides import Slide
     from .tiling import TissueMask
 
 WRITING = "Writing results"
-_VIEWS = ("patches.csv", "attention.geojson", "heatmap.png")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +67,13 @@ def iter_export(
     slide_path: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    top_k: int = 50,
-    score: str | None = None,
+    what: Sequence[ExportKind] = ("tiles", "overlay", "patches"),
+    options: ExportOptions | None = None,
+    class_name: str | None = None,
+    cut: tuple[CutBy, float] | None = None,
     overwrite: bool = False,
 ) -> Steps[dict[str, Path]]:
-    """Write top patches, picture and QuPath file of a map made before, yielding Progress.
+    """Write what people take away of a map made before, all of it or nothing, yielding Progress.
 
     Parameters
     ----------
@@ -73,11 +82,16 @@ def iter_export(
     slide_path : path
         The slide that it was made from.
     out : path
-        Folder for ``patches/``, ``patches.csv``, ``heatmap.png`` and ``attention.geojson``.
-    top_k : int
-        How many patches.
-    score : str or None
-        Which score; None takes the map's own.
+        Folder for the files.
+    what : sequence of str
+        Which, see `EXPORT_KINDS`.
+    options : ExportOptions or None
+        What they are to look like; None takes the usual.
+    class_name : str or None
+        Show this class instead of the one in the options.
+    cut : (str, float) or None
+        A threshold instead of the one in the options, by "value", "percentile", "count" or "area" and how much, see
+        `Cuts.threshold`.
     overwrite : bool
         Replace what is there.
 
@@ -97,15 +111,28 @@ def iter_export(
         If the map belongs to another slide, or the folder cannot be written, in words.
     """
     amap = read_map(map_file)
+    chosen = options or ExportOptions()
+    display = chosen.display
+    if class_name is not None:
+        display = replace(display, class_index=_class_index(amap, class_name))
+    if cut is not None:
+        display = display.cut(amap, *cut)
     with open_slide(slide_path, mpp=amap.slide.mpp) as slide:
         if not same_slide(amap.slide, slide.ref):
             raise ExportError(
                 f"{map_file} was made from another slide ({Path(amap.slide.path).name}), not from {slide_path}. "
                 "Give the slide that it belongs to."
             )
-        folder = output_folder(out, _VIEWS, overwrite=overwrite)
-        files = yield from _write_views(folder, slide, amap, top_k, score=score, overwrite=overwrite)
-    return files
+        return (
+            yield from iter_export_files(out, slide, amap, what, replace(chosen, display=display), overwrite=overwrite)
+        )
+
+
+def _class_index(amap: AttentionMap, name: str) -> int:
+    names = amap.prediction.class_names
+    if name not in names:
+        raise ExportError(f'This map has no class "{name}". It has: {", ".join(names)}.')
+    return names.index(name)
 
 
 def same_slide(made_from: SlideRef, slide: SlideRef) -> bool:
@@ -128,17 +155,13 @@ def same_slide(made_from: SlideRef, slide: SlideRef) -> bool:
     return made_from.shape == slide.shape
 
 
-def output_folder(out: str | os.PathLike[str], names: Sequence[str] = (), *, overwrite: bool = True) -> Path:
-    """Make the folder of a run or an export, or say at once why it will not do.
+def output_folder(out: str | os.PathLike[str]) -> Path:
+    """Make the folder of a run, or say at once why it will not do.
 
     Parameters
     ----------
     out : path
         The folder.
-    names : sequence of str
-        Files that would be written beside ``patches/``.
-    overwrite : bool
-        Whether those that are there may be replaced.
 
     Returns
     -------
@@ -151,13 +174,7 @@ def output_folder(out: str | os.PathLike[str], names: Sequence[str] = (), *, ove
         If it cannot be made or written, or holds what must not be replaced.
     """
     folder = Path(out)
-    check_patch_folder(folder / "patches", overwrite=overwrite)
-    there = [name for name in names if (folder / name).exists()]
-    if there and not overwrite:
-        raise ExportError(
-            f"The folder {folder} holds {there[0]} already. "
-            "Choose another folder, or allow overwriting (--overwrite on the command line)."
-        )
+    check_patch_folder(folder / "patches", overwrite=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -193,26 +210,13 @@ def write_results(folder: Path, slide: Slide, amap: AttentionMap, top_k: int) ->
     """
     yield Progress(WRITING, message="attention.h5")
     amap.save(folder / "attention.h5")
-    views = yield from _write_views(folder, slide, amap, top_k, score=None, overwrite=True)
-    return {"attention.h5": folder / "attention.h5", **views}
-
-
-def _write_views(
-    folder: Path, slide: Slide, amap: AttentionMap, top_k: int, *, score: str | None, overwrite: bool
-) -> Steps[dict[str, Path]]:
-    """Write what people take away of a map: QuPath file, picture, top patches."""
-    files = {}
+    files = {"attention.h5": folder / "attention.h5"}
     yield Progress(WRITING, message="attention.geojson")
-    files["attention.geojson"] = write_map_geojson(
-        folder / "attention.geojson", amap, display=Display(score), offset_xy=slide.bounds_origin_xy
-    )
+    files["attention.geojson"] = write_map_geojson(folder / "attention.geojson", amap, offset_xy=slide.bounds_origin_xy)
     yield Progress(WRITING, message="heatmap.png")
-    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap, display=Display(score))
-    yield from export_patches(
-        slide, amap, folder / "patches", k=top_k, score=score, table=folder / "patches.csv", overwrite=overwrite
-    )
-    files["patches"], files["patches.csv"] = folder / "patches", folder / "patches.csv"
-    return files
+    files["heatmap.png"] = overlay_figure(folder / "heatmap.png", slide, amap)
+    yield from export_patches(slide, amap, folder / "patches", k=top_k, table=folder / "patches.csv", overwrite=True)
+    return {**files, "patches": folder / "patches", "patches.csv": folder / "patches.csv"}
 
 
 def _spread_record(spread: Spread | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 import napari_mil as nm
 from napari_mil.errors import ExportError, FeaturesError, MapError, ModelError, OtherSlideError
+from napari_mil.export import ExportOptions
 from napari_mil.features import write_foreign
 from napari_mil.pipeline import features_path
 from napari_mil.progress import finish
@@ -115,12 +116,12 @@ def test_a_cancelled_run_leaves_no_result_and_resumes(
 
 def test_export_later_equals_export_with_the_run(done, small_slide: Path, tmp_path: Path) -> None:
     out, _ = done
-    files = finish(iter_export(out / "attention.h5", small_slide, tmp_path / "again", top_k=7))
+    files = finish(iter_export(out / "attention.h5", small_slide, tmp_path / "again", options=ExportOptions(top_k=7)))
     assert set(files) == {"patches", "patches.csv", "attention.geojson", "heatmap.png"}
     for name in ("patches.csv", "attention.geojson"):
         assert (tmp_path / "again" / name).read_text() == (out / name).read_text()
     with pytest.raises(ExportError, match="overwrit"):
-        finish(iter_export(out / "attention.h5", small_slide, tmp_path / "again", top_k=7))
+        finish(iter_export(out / "attention.h5", small_slide, tmp_path / "again", options=ExportOptions(top_k=7)))
 
 
 def test_a_map_of_another_slide_is_refused(done, small_cohort: Path, small_slide: Path, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_qupath_tiles_begin_at_the_scanned_corner(done, small_slide: Path, tmp_p
 
     out, result = done
     monkeypatch.setattr(Slide, "bounds_origin_xy", (100.0, 40.0))
-    finish(iter_export(out / "attention.h5", small_slide, tmp_path / "x", top_k=1))
+    finish(iter_export(out / "attention.h5", small_slide, tmp_path / "x", options=ExportOptions(top_k=1)))
     tiles = json.loads((tmp_path / "x" / "attention.geojson").read_text())["features"]
     corners = {tuple(tile["geometry"]["coordinates"][0][0]) for tile in tiles}
     assert corners == {(float(c) - 100, float(r) - 40) for r, c in result.map.grid.l0_rc}

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import _evaluate, _finetune, _look, _slides, _train  # noqa: F401  (importing them adds their commands)
+from . import _evaluate, _export, _finetune, _look, _slides, _train  # noqa: F401  (importing them adds their commands)
 from ._options import app
 
 __all__ = ["app", "main"]

@@ -1,4 +1,4 @@
-"""Commands that work on slides and their files: run, extract, convert, export."""
+"""Commands that work on slides and their files: run, extract, convert."""
 
 from __future__ import annotations
 
@@ -175,27 +175,5 @@ def convert(
         was = recognise(source)
         files = write_foreign(out, features, to, overwrite=overwrite)
         Console(json_output).result(*describe_conversion(features, was, to, files))
-
-    run_command(work, json_output)
-
-
-@app.command()
-def export(
-    map_file: Annotated[Path, typer.Argument(metavar="MAP", help="An attention map (.h5).")],
-    slide: Annotated[Path, typer.Option(help="The slide it was made from.")],
-    out: Annotated[Path, typer.Option(help="Folder for patches, picture and QuPath file.")],
-    top_k: Annotated[int, typer.Option(min=1, help="How many top patches.")] = 50,
-    score: Annotated[str | None, typer.Option(help="Which score; by default the model's own.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace what is in the folder.")] = False,
-    json_output: Json = False,
-) -> None:
-    """Export the top patches, the overlay picture and the QuPath file of a map made before."""
-    from ..results import iter_export
-
-    def work() -> None:
-        console = Console(json_output)
-        files = console.drive(iter_export(map_file, slide, out, top_k=top_k, score=score, overwrite=overwrite))
-        record = {name: str(path) for name, path in files.items()}
-        console.result(record, "\n".join(f"{name}: {path}" for name, path in record.items()))
 
     run_command(work, json_output)

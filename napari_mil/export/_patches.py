@@ -20,6 +20,7 @@ from ..maps import shown as shown_on
 from ..progress import Pacer, Steps
 from ..slides import slide_name
 from ._folders import TABLE_NAME, new_folder
+from ._table import cell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -231,11 +232,6 @@ def _given(patches: Sequence[int] | NDArray[np.int64], raw: NDArray[np.float32])
     return np.asarray(tiles[np.argsort(-raw[tiles], kind="stable")], np.int64)
 
 
-def _cell(value: float, form: str) -> str:
-    """Write a number; an unknown one as an empty cell."""
-    return "" if np.isnan(value) else format(float(value), form)
-
-
 def _file_name(rank: int, stem: str, amap: AttentionMap, view: MapView, tile: int, image_format: ImageFormat) -> str:
     row, col = amap.grid.l0_rc[tile]
     ending = "jpg" if image_format == "jpeg" else "png"
@@ -270,11 +266,11 @@ def _rows(
                 round(amap.grid.tile_l0, 4),
                 round(x * mpp_x, 2),
                 round(y * mpp_y, 2),
-                _cell(view.raw[tile], ".9g"),
-                _cell(view.values[tile], ".9g"),
-                _cell(percentile[tile], ".4f"),
-                "" if contribution is None else _cell(contribution[tile], ".9g"),
-                _cell(amap.grid.tissue_fraction[tile], ".4f"),
+                cell(view.raw[tile], ".9g"),
+                cell(view.values[tile], ".9g"),
+                cell(percentile[tile], ".4f"),
+                "" if contribution is None else cell(contribution[tile], ".9g"),
+                cell(amap.grid.tissue_fraction[tile], ".4f"),
                 "; ".join(tags.get(int(tile), ())),
             )
         )

@@ -39,7 +39,7 @@ def format_length(um: float) -> str:
     return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
 
 
-def draw_scale_bar(axes: Axes, width_um: float, width_in: float) -> None:
+def draw_scale_bar(axes: Axes, width_um: float, width_in: float, *, size: float = 9, share: float = _SHARE) -> None:
     """Draw a scale bar at the left of the strip below a picture.
 
     Parameters
@@ -50,10 +50,14 @@ def draw_scale_bar(axes: Axes, width_um: float, width_in: float) -> None:
         Width of the picture in microns.
     width_in : float
         The same in inches on the page.
+    size : float
+        Of the letters, in points.
+    share : float
+        Of the picture's width, which the bar takes at most.
     """
-    length_um = round_length_um(_SHARE * width_um)
+    length_um = round_length_um(share * width_um)
     length = length_um / width_um
     axes.set(xlim=(0, 1), ylim=(0, SCALE_BAR_HEIGHT))
     axes.axis("off")
     axes.add_patch(Rectangle((0, 0.16), length, 0.05, facecolor=_INK, edgecolor="none"))
-    axes.text(length + 0.1 / width_in, 0.185, format_length(length_um), va="center_baseline", size=9, color=_INK)
+    axes.text(length + 0.1 / width_in, 0.185, format_length(length_um), va="center_baseline", size=size, color=_INK)
