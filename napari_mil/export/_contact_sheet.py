@@ -16,6 +16,7 @@ from ..maps import DISCLAIMER, colours
 from ..progress import Pacer, Steps
 from ._display import Display
 from ._patches import picture_px, read_field, top_tiles
+from ._picture import patch_value, patch_value_words
 from ._scale_bar import format_length, round_length_um
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..slides import Slide
 
 _GAP, _MARGIN, _STRIP = 10, 28, 6
-_TEXT, _SMALL, _LARGE = 17, 14, 24
+_TEXT, _SMALL, _LARGE = 18, 16, 24
 _INK, _GREY = (28, 28, 28), (92, 92, 92)
 _MOST_PIXELS = 100_000_000
 
@@ -89,7 +90,11 @@ def write_contact_sheet(
     head = [
         (_fitted_title(amap), _LARGE, _INK),
         (f"{Path(amap.slide.path).name}. Prediction: {amap.prediction.sentence}", _TEXT, _GREY),
-        (f"The {len(tiles):,} highest of {len(amap):,} patches. {view.title}. {view.scale.title}", _TEXT, _GREY),
+        (
+            f"The {len(tiles):,} highest of {len(amap):,} patches: place from the top, {patch_value_words(view)}",
+            _TEXT,
+            _GREY,
+        ),
     ]
     top = _MARGIN + sum(round(size * 1.5) for _, size, _ in head) + _GAP
     size = (
@@ -116,7 +121,7 @@ def write_contact_sheet(
         colour = tuple(rgb[tile].tolist())
         strip = upper + thumbnail_px
         pen.rectangle((left, strip, left + thumbnail_px - 1, strip + _STRIP - 1), colour)
-        words = f"{number + 1}   {float(view.values[tile]):.3g}"
+        words = f"{number + 1}.  {patch_value(view, int(tile))}"
         pen.text((left, strip + _STRIP + 3), words, _INK, _font(_SMALL))
         if found := pacer.step(number + 1):
             yield found

@@ -24,6 +24,7 @@ from ._picture import (
     draw_bar,
     draw_overlay,
     draw_slide,
+    fills_slide,
     l0_mpp_yx,
     read_window,
     tissue_window,
@@ -43,7 +44,6 @@ _PANEL_WIDTH = 3.2
 _PANEL_HEIGHT = 5.0
 _MOST_LETTERS = 72  # in a line of the panel
 _SIDE_BY_SIDE_BELOW = 1.25  # width over height of the part shown
-_OVERVIEW_BELOW = 0.6  # share of the slide that the part shown covers
 SMALLEST_PX, LARGEST_PX = 300, 12_000
 """Pixels along the long edge of a picture."""
 
@@ -161,8 +161,7 @@ def _draw_panel(figure: Figure, subject: _Subject) -> None:
     y = _write(figure, left, y, view.scale.help, size=8, colour=GREY)
     y = _write(figure, left, y - 0.1, _details(subject))
     figure.text(left / wide, _MARGIN / tall, DISCLAIMER, size=8.5, color=GREY, style="italic", va="bottom")
-    height, width = subject.slide.shape
-    if subject.window.height * subject.window.width < _OVERVIEW_BELOW * height * width:
+    if not fills_slide(subject.slide, subject.window):
         bottom = _MARGIN + 0.28
         _draw_overview(figure, subject, (left, bottom, _PANEL_WIDTH, min(2.2, max(0.5, y - 0.12 - bottom))))
 

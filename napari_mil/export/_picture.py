@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._display import Display
 
 INK, GREY = "#1c1c1c", "#5c5c5c"
+_OVERVIEW_BELOW = 0.6  # share of the slide that the part shown covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,23 @@ def draw_bar(axes: Axes, view: MapView, display: Display) -> None:
     draw_colour_bar(
         axes, view, display.threshold, display.opacity, colourmap=display.colours, inverted=display.inverted
     )
+
+
+def patch_value(view: MapView, tile: int) -> str:
+    """Return the number to write below a patch: the value shown; the raw score where what is shown is its rank."""
+    return f"{float(view.raw[tile] if view.scale.name == 'rank' else view.values[tile]):.3g}"
+
+
+def patch_value_words(view: MapView) -> str:
+    """Say what the number below each patch is."""
+    title = view.title[:1].lower() + view.title[1:]
+    return f"raw {title}" if view.scale.name == "rank" else f"{title} ({view.scale.label.lower()})"
+
+
+def fills_slide(slide: Slide, window: Window) -> bool:
+    """Tell whether a part is so much of the slide that showing the whole beside it says nothing more."""
+    height, width = slide.shape
+    return window.height * window.width >= _OVERVIEW_BELOW * height * width
 
 
 def l0_mpp_yx(amap: AttentionMap) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
+import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -26,6 +26,8 @@ from ._picture import (
     draw_overlay,
     draw_slide,
     l0_mpp_yx,
+    patch_value,
+    patch_value_words,
     read_window,
     tissue_window,
     whole_slide,
@@ -111,7 +113,7 @@ def write_figure(
     edge = (_WIDTH - 2 * _MARGIN - (_PER_ROW - 1) * 0.08) / _PER_ROW
     rows = -(-len(tiles) // _PER_ROW)
     patches_tall = rows * (edge + _WORDS) + (_CAPTION + SCALE_BAR_HEIGHT if rows else 0)
-    size = (_WIDTH, 2 * _MARGIN + _CAPTION + tall + SCALE_BAR_HEIGHT + _LEGEND + patches_tall + 2 * _WORDS)
+    size = (_WIDTH, 2 * _MARGIN + _CAPTION + tall + SCALE_BAR_HEIGHT + _LEGEND + patches_tall + 1.4 * _WORDS)
     figure = Figure(figsize=size, dpi=_DPI)
     FigureCanvasAgg(figure)
     top = size[1] - _MARGIN - _CAPTION
@@ -130,9 +132,9 @@ def write_figure(
     _draw_legend(figure, amap, view, shown, below)
     yield from _draw_patches(figure, slide, amap, view, shown, tiles, (below - _LEGEND, edge))
     _draw_foot(figure, amap)
-    # words stay words; the same figure gives the same file
-    embedded: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "napari-mil"}
-    with rc_context(embedded), replacing(target, ExportError) as partial:
+    # words stay words, and the same figure gives the same file
+    settings: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "napari-mil"}
+    with mpl.rc_context(settings), replacing(target, ExportError) as partial:
         date = {"Date": None} if target.suffix.lower() == ".svg" else None
         figure.savefig(partial, facecolor="white", dpi=_DPI, metadata=date)
     return target
@@ -182,7 +184,13 @@ def _draw_patches(
         return
     (top, edge), (wide, tall) = place, figure.get_size_inches()
     top -= _CAPTION
-    _caption(figure, _MARGIN, top, "c", f"The {len(tiles)} patches with the highest score: rank, value as shown")
+    _caption(
+        figure,
+        _MARGIN,
+        top,
+        "c",
+        f"The {len(tiles)} patches with the highest score: place from the top, {patch_value_words(view)}",
+    )
     rgb = colours(view, display.colours)
     pacer = Pacer("Drawing the figure", len(tiles))
     for number, tile in enumerate(tiles):
@@ -192,7 +200,7 @@ def _draw_patches(
         axes.imshow(slide.to_srgb(read_field(slide, amap, int(tile), round(edge * _DPI))))
         for spine in axes.spines.values():
             spine.set(color=rgb[tile] / 255, linewidth=1.6)
-        words = f"{number + 1}   {float(view.values[tile]):.3g}"
+        words = f"{number + 1}.  {patch_value(view, int(tile))}"
         figure.text(left / wide, (bottom - 0.05) / tall, words, size=6.5, color=INK, va="top")
         if step := pacer.step(number + 1):
             yield step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,10 @@ from ._picture import (
     draw_bar,
     draw_overlay,
     draw_slide,
+    fills_slide,
     l0_mpp_yx,
+    patch_value,
+    patch_value_words,
     read_window,
     tissue_window,
     whole_slide,
@@ -174,6 +178,8 @@ def _slide_part(subject: _Subject) -> str:
         f"{len(amap):,} patches of {amap.grid.tile_um:.0f} µm were looked at, "
         f"{format_area(len(amap) * amap.grid.tile_mm2)} in all",
     )
+    if fills_slide(slide, tissue_window(slide, amap)):
+        return section("The slide", bullets(lines))
     drawn = _drawn(subject, whole_slide(slide), _SLIDE_PX, overlay=False)
     return section("The slide", bullets(lines) + picture(drawn, "The whole slide as scanned"))
 
@@ -208,7 +214,7 @@ def _patches_part(subject: _Subject, k: int) -> Steps[str]:
         pixels = subject.slide.to_srgb(read_field(subject.slide, amap, int(tile), _PATCH_PX))
         row, col = amap.grid.l0_rc[tile]
         caption = (
-            f"<b>{rank}</b>, {float(view.values[tile]):.3g}<br>x {col * mpp_x / 1000:.2f}, "
+            f"<b>{rank}.</b> {patch_value(view, int(tile))}<br>x {col * mpp_x / 1000:.2f}, "
             f"y {row * mpp_y / 1000:.2f} mm"
         )
         if tags := subject.tags.get(int(tile)):
@@ -220,7 +226,7 @@ def _patches_part(subject: _Subject, k: int) -> Steps[str]:
     if not figures:
         return ""
     text = (
-        f'<p class="quiet">Rank, {escape(view.title.lower())} as shown, and place of the top-left corner. '
+        f'<p class="quiet">Place from the top, {escape(patch_value_words(view))}, and where its top-left corner lies. '
         f"Each is {format_length(round(amap.grid.tile_um, 1))} wide.</p>"
     )
     return section("The patches with the highest score", f'{text}<div class="patches">{"".join(figures)}</div>')
@@ -272,7 +278,7 @@ def _provenance(subject: _Subject) -> str:
     amap, made = subject.amap, subject.amap.provenance
     encoder = amap.encoder
     rows = [
-        ("Made", made.created),
+        ("Made", _date(made.created)),
         ("With", f"napari-mil {made.napari_mil}, PyTorch {made.torch}, Python {made.python}, on {made.device}"),
         ("Seed of the model", "not known" if made.seed is None else str(made.seed)),
         ("Encoder", " ".join(part for part in (encoder.name, encoder.version, encoder.weights_hash[:16]) if part)),
@@ -281,6 +287,15 @@ def _provenance(subject: _Subject) -> str:
         ("Score, scale", f"{subject.view.score}, {subject.view.scale.name}"),
     ]
     return section("With what it was made", table(None, rows))
+
+
+def _date(created: str) -> str:
+    """Write a time as people do; what is none is left as it is."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{time.day} {time:%B %Y, %H:%M} {time.tzname() or ''}".strip()
 
 
 def _drawn(subject: _Subject, window: Window, long_px: int, *, overlay: bool) -> str:
