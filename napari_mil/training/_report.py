@@ -19,12 +19,17 @@ from ._figure import roc_figure
 from ._threshold import youden_threshold
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from ._cohort import Cohort
     from ._folds import Fold
     from ._job import Job
     from ._results import FoldResult, TrainingResult
+
+
+_TABLES = ("metrics.csv", "predictions.csv", "validation.csv", "roc.png", "summary.json")
 
 
 def fold_training(job: Job, part: Fold, result: FoldResult, validation: pd.DataFrame) -> dict[str, Any]:
@@ -128,6 +133,15 @@ def subsampling(job: Job) -> str:
         f"{larger} of {len(job.sizes)} slides have more than {most} patches: {most} of theirs were drawn anew in each "
         "training epoch, by the seed; all were used to validate and to test."
     )
+
+
+def remove_earlier(out: Path) -> None:
+    """Remove what an earlier training left, but for its final model: fold models and tables of two must not mix."""
+    try:
+        for path in [*out.glob("fold_*.safetensors"), *(out / name for name in _TABLES)]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ExportError(f"Cannot replace the results in {out}: {error.strerror}. Choose another folder.") from error
 
 
 def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> None:

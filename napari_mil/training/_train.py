@@ -22,7 +22,15 @@ from ._job import FINAL, Job
 from ._leaks import check_leaks
 from ._metrics import bag_auc
 from ._recipe import RECIPES, Recipe
-from ._report import final_training, fold_training, save, subsampling, truth_and_probabilities, write_tables
+from ._report import (
+    final_training,
+    fold_training,
+    remove_earlier,
+    save,
+    subsampling,
+    truth_and_probabilities,
+    write_tables,
+)
 from ._results import Epoch, EpochProgress, FoldResult, TrainingResult
 from ._resume import Resume
 
@@ -63,7 +71,8 @@ def iter_train(
         Name of the model, as `create_model` takes it.
     out : path
         Folder for ``metrics.csv``, ``predictions.csv`` (test) and ``validation.csv`` of the fold models, ``roc.png``,
-        ``summary.json``, ``fold_<k>.safetensors`` and ``model.safetensors``; made if need be.
+        ``summary.json``, ``fold_<k>.safetensors`` and ``model.safetensors``; made if need be. What an earlier training
+        left there is removed when the first fold is done, its ``model.safetensors`` replaced at the end.
     recipe : Recipe, optional
         How each model is fitted; by default ``RECIPES["default"]``. Its seed is that of the folds too; on the CPU the
         same seed gives the same model.
@@ -169,6 +178,8 @@ def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer, kep
     predictions, validation = (_predictions(job, model, rows, number) for rows in (part.test, part.val))
     auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
     result = FoldResult(number, auc, best, len(part.train), len(part.val), len(part.test))
+    if number == 1:
+        remove_earlier(job.out)
     save(job, model, f"fold_{number}", fold_training(job, part, result, validation))
     run = _Run(result, history, predictions, validation)
     kept.add(run.record())

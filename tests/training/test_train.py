@@ -168,6 +168,26 @@ def test_cards_hold_the_threshold_that_validation_chose_and_what_was_seen(traine
     assert training["seen"]["slides"] == sorted(map(fingerprint, cohort.slides))
 
 
+def test_a_second_training_leaves_nothing_of_the_first_to_mix_with(separable, tmp_path):
+    cohort, bags = separable()
+    finish(iter_train(cohort, bags, "mean", tmp_path, **{**changed(epochs=1), "config": {}}))
+    first = (tmp_path / "model.safetensors").read_bytes()
+    steps = iter_train(cohort, bags, "max", tmp_path, **{**changed(epochs=1), "config": {}, "folds": 2})
+    next(steps)
+    assert (tmp_path / "predictions.csv").is_file(), "nothing is lost before there is something new"
+    next(steps)
+    steps.close()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"fold_1.safetensors", "model.safetensors", "resume.pt"}
+    assert load_model(tmp_path / "fold_1.safetensors").card.pooling == "max"
+    assert (tmp_path / "model.safetensors").read_bytes() == first
+    finish(iter_train(cohort, bags, "max", tmp_path, **{**changed(epochs=1), "config": {}, "folds": 2}, resume=True))
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
+        "fold_1.safetensors", "fold_2.safetensors", "model.safetensors"
+    ]  # fmt: skip
+    assert load_model(tmp_path / "model.safetensors").card.pooling == "max"
+
+
 def test_a_threshold_is_for_two_classes_only(separable, tmp_path):
     cohort, bags = separable(18, ("a", "b", "c"))
     result = finish(iter_train(cohort, bags, "mean", tmp_path, **{**changed(epochs=2), "config": {}}))
