@@ -49,13 +49,16 @@ def outlines_on_slide(annotations: Sequence[Annotation], slide_shape: tuple[int,
         )
     found = []
     if repaired := [annotation.name for annotation in annotations if annotation.repaired]:
-        found.append(f"{_outlines(len(repaired))} crossed themselves and were repaired{_examples(repaired)}.")
+        said = _said(len(repaired), "crossed itself and was repaired", "crossed themselves and were repaired")
+        found.append(f"{said}{_examples(repaired)}.")
     # half a pixel over the edge is how a rectangle about everything is drawn
     far = (left < -1) | (top < -1) | (right > width + 1) | (bottom > height + 1)
     if far.any():
-        found.append(f"{_outlines(int(far.sum()))} reach beyond the slide's edge; what lies beyond does not count.")
+        said = _said(int(far.sum()), "reaches", "reach")
+        found.append(f"{said} beyond the slide's edge; what lies beyond does not count.")
     if flat := int((areas == 0).sum()):
-        found.append(f"{_outlines(flat)} enclose no area (points, lines) and do not count.")
+        said = _said(flat, "encloses no area (a point or line) and does", "enclose no area (points, lines) and do")
+        found.append(f"{said} not count.")
     return found
 
 
@@ -64,8 +67,8 @@ def class_counts(annotations: Sequence[Annotation]) -> dict[str, int]:
     return dict(Counter(annotation.class_name for annotation in annotations).most_common())
 
 
-def _outlines(count: int) -> str:
-    return f"{count} outline{'s' if count != 1 else ''}"
+def _said(count: int, of_one: str, of_several: str) -> str:
+    return f"1 outline {of_one}" if count == 1 else f"{count} outlines {of_several}"
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -50,6 +50,7 @@ def lesion_overlaps(spots: Sequence[HotSpot], area: Any) -> SlideOverlaps:
         For `average_precisions`.
     """
     lesions = shapely.get_parts(area)
+    lesions = lesions[shapely.area(lesions) > 0]  # an empty polygon has one part
     shapes = np.array([spot.geometry for spot in spots], dtype=object)
     iou = np.zeros((len(shapes), len(lesions)))
     if iou.size:
