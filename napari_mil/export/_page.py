@@ -21,10 +21,9 @@ table{border-collapse:collapse;margin:.4rem 0}th,td{padding:.25rem .9rem .25rem 
 border-bottom:1px solid #e4e4e4}th{font-weight:600;color:#4a4a4a}
 figure{margin:.6rem 0}figcaption,.quiet{color:#4a4a4a;font-size:13px}
 .not{border:1px solid #b8860b;border-left-width:5px;padding:.4rem .9rem;margin:1rem 0;background:#fffaf0}
-.patches{display:flex;flex-wrap:wrap;gap:10px}.patches figure{width:150px;margin:0;break-inside:avoid}
-.patches img{width:150px;height:150px}
-@media print{body{margin:0;max-width:none;font-size:11pt}h2{break-after:avoid}figure,table,.not{break-inside:avoid}
-.patches figure,.patches img{width:105px}.patches img{height:105px}}
+.patches td{border:0;padding:0 10px 10px 0;font-size:13px;color:#4a4a4a}.patches tr{break-inside:avoid}
+@media print{body{margin:0;max-width:none;font-size:11pt}h2{break-after:avoid}figure,tr,.not{break-inside:avoid}
+.patches img{width:105px}}
 """
 
 
@@ -56,10 +55,10 @@ def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{head}<tbody>{body}</tbody></table>"
 
 
-def picture(source: str, caption: str, *, alt: str = "", escaped: bool = False) -> str:
-    """Return a picture with words below it, which are text unless they are escaped already."""
-    words = caption if escaped else escape(caption)
-    return f'<figure><img alt="{escape(alt or caption)}" src="{source}"><figcaption>{words}</figcaption></figure>'
+def picture(source: str, caption: str) -> str:
+    """Return a picture with words below it."""
+    words = escape(caption)
+    return f'<figure><img alt="{words}" src="{source}"><figcaption>{words}</figcaption></figure>'
 
 
 def embedded(picture: Image.Image, form: str) -> str:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 _MAP_PX, _SLIDE_PX, _PATCH_PX = 1500, 700, 256
 _LONGEST_IN = 10.0
 _MOST_SPOTS = 10
+_PER_ROW = 6
 _MOST_PATCHES = 60
 
 _IS_NOT = (
@@ -199,7 +200,7 @@ def _map_part(subject: _Subject) -> str:
         "Where the model looked",
         picture(_drawn(subject, window, _MAP_PX, overlay=False), "The part with tissue")
         + picture(_drawn(subject, window, _MAP_PX, overlay=True), "The same under the map")
-        + f'<img alt="Colour bar" style="width:340px" src="{_bar(subject)}">'
+        + f'<img alt="Colour bar" width="340" src="{_bar(subject)}">'
         + "".join(f"<p>{escape(line)}</p>" for line in lines),
     )
 
@@ -209,7 +210,7 @@ def _patches_part(subject: _Subject, k: int) -> Steps[str]:
     tiles = top_tiles(view.raw, k)
     mpp_y, mpp_x = l0_mpp_yx(amap)
     pacer = Pacer("Drawing the report", len(tiles))
-    figures = []
+    cells = []
     for rank, tile in enumerate(tiles, start=1):
         pixels = subject.slide.to_srgb(read_field(subject.slide, amap, int(tile), _PATCH_PX))
         row, col = amap.grid.l0_rc[tile]
@@ -220,16 +221,19 @@ def _patches_part(subject: _Subject, k: int) -> Steps[str]:
         if tags := subject.tags.get(int(tile)):
             caption += f"<br>{escape('; '.join(tags))}"
         address = embedded(Image.fromarray(pixels), "JPEG")
-        figures.append(picture(address, caption, alt=f"Patch of rank {rank}", escaped=True))
+        cells.append(f'<td><img width="150" alt="Patch {rank}" src="{address}"><br>{caption}</td>')
         if step := pacer.step(rank):
             yield step
-    if not figures:
+    if not cells:
         return ""
     text = (
         f'<p class="quiet">Place from the top, {escape(patch_value_words(view))}, and where its top-left corner lies. '
         f"Each is {format_length(round(amap.grid.tile_um, 1))} wide.</p>"
     )
-    return section("The patches with the highest score", f'{text}<div class="patches">{"".join(figures)}</div>')
+    rows = [f"<tr>{''.join(cells[at : at + _PER_ROW])}</tr>" for at in range(0, len(cells), _PER_ROW)]
+    return section(
+        "The patches with the highest score", f'{text}<table class="patches"><tbody>{"".join(rows)}</tbody></table>'
+    )
 
 
 def _threshold_part(subject: _Subject) -> str:
