@@ -51,7 +51,7 @@ def test_named_roles_are_found_without_case_and_refused_where_they_contradict():
     assert roles_of(outlines, (), ["necrosis"]).target == {"Tumor"}
     assert roles_of(outlines, ["tumor"]).sentence == "Target: Tumor."
     assert Roles(frozenset({""}), frozenset({"_2"})).sentence == "Target: no class, without _2."
-    with pytest.raises(AnnotationError, match="No outline has the class Gland. There are: Necrosis, Stroma, Tumor"):
+    with pytest.raises(AnnotationError, match=r"No outline has the class Gland\. There are: Necrosis, Stroma, Tumor"):
         roles_of(outlines, ["Gland"])
     with pytest.raises(AnnotationError, match="cannot be target and excluded"):
         roles_of(outlines, ["tumor"], ["Tumor"])
