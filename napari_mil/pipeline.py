@@ -268,7 +268,7 @@ def _noted(steps: Steps[Features]) -> Steps[Features]:
     try:
         while True:
             step = next(steps)
-            yield replace(step, message=step.message or "The map comes at the end.")
+            yield replace(step, message=f"{step.message} The map comes at the end.".strip())
     except StopIteration as end:
         features: Features = end.value
         return features
