@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from . import _evaluate, _export, _finetune, _look, _slides, _train  # noqa: F401  (importing them adds their commands)
+# importing them adds their commands
+from . import _compare, _evaluate, _export, _finetune, _look, _slides, _train  # noqa: F401
 from ._options import app
 
 __all__ = ["app", "main"]

@@ -8,6 +8,8 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._colours import colours as colours
+    from ._compare import COMPARED_SHARE as COMPARED_SHARE
+    from ._compare import COMPARED_TOP_K as COMPARED_TOP_K
     from ._compare import Agreement as Agreement
     from ._compare import MapComparison as MapComparison
     from ._compare import MapFacts as MapFacts
@@ -90,6 +92,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "_colours": ["colours"],
         "_compare": [
+            "COMPARED_SHARE",
+            "COMPARED_TOP_K",
             "Agreement",
             "MapComparison",
             "MapFacts",

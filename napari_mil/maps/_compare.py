@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ._map import AttentionMap, MapView
     from ._places import Places
 
-TOP_K = 50
-SHARE = 0.1
+COMPARED_TOP_K = 50
+COMPARED_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +130,8 @@ def compare_maps(
     score: str | None = None,
     class_name: str | None = None,
     scale: str | None = None,
-    top_k: int = TOP_K,
-    share: float = SHARE,
+    top_k: int = COMPARED_TOP_K,
+    share: float = COMPARED_SHARE,
 ) -> MapComparison:
     """Hold maps of one slide against one another.
 
@@ -184,8 +184,8 @@ def agreement(
     second: NDArray[np.float32],
     names: tuple[str, str],
     *,
-    top_k: int = TOP_K,
-    share: float = SHARE,
+    top_k: int = COMPARED_TOP_K,
+    share: float = COMPARED_SHARE,
 ) -> Agreement:
     """Measure how far two maps agree.
 
