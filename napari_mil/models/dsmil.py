@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..errors import ModelError
 from ._bag import absorb, check_bag, check_finite, read_rows, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
@@ -52,6 +53,8 @@ class DualStreamPooling(MILModel):
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
         length, d, n_classes = card.in_features, int(card.config["query_dim"]), len(card.class_names)
+        if card.config["value"] == "identity" and float(card.config["dropout"]):
+            raise ModelError('Dropout acts on the values of dsmil, which has none to drop. Add value="layer".')
         self.instance = nn.Linear(length, n_classes)
         self.query_in = nn.Linear(length, d)
         self.query_out = nn.Linear(d, d) if card.config["query"] == "two-layer" else None

@@ -119,3 +119,9 @@ def test_the_loss_is_half_of_either_stream_and_reaches_every_weight(value):
     halves = [torch.nn.functional.cross_entropy(logits[None], torch.tensor([1])) for logits in seen]
     np.testing.assert_allclose(loss.detach(), sum(halves) / 2, rtol=1e-9)
     assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+
+
+def test_dropout_without_values_to_drop_is_refused():
+    with pytest.raises(ValueError, match='Add value="layer"'):
+        create_model("dsmil", in_features=4, dropout=0.2)
+    assert create_model("dsmil", in_features=4, dropout=0.2, value="layer").dropout.p == 0.2
