@@ -15,6 +15,7 @@ from ..files import replacing
 from ..maps import DISCLAIMER, colours
 from ..progress import Pacer, Steps
 from ._display import Display
+from ._folders import check_ending
 from ._patches import picture_px, read_field, top_tiles
 from ._picture import patch_value, patch_value_words
 from ._scale_bar import format_length, round_length_um
@@ -71,7 +72,7 @@ def write_contact_sheet(
     Raises
     ------
     ExportError
-        If the map has no scores, the sheet would be too large, or the disk refuses.
+        If the map has no scores, the sheet would be too large, the ending is another, or the disk refuses.
     MapError
         As in `AttentionMap.view`.
     SlideError
@@ -79,6 +80,7 @@ def write_contact_sheet(
     """
     if k < 1 or thumbnail_px < 32:
         raise ValueError(f"k must be at least 1 and thumbnail_px at least 32, not {k} and {thumbnail_px}")
+    check_ending(Path(path), (".png", ".jpg", ".jpeg"), "A contact sheet")
     shown = display or Display()
     view = shown.view(amap)
     tiles = top_tiles(view.raw, k)

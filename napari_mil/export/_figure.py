@@ -16,6 +16,7 @@ from ..errors import ExportError
 from ..files import replacing
 from ..maps import DISCLAIMER, effective_patches, normalised_entropy
 from ._display import Display
+from ._folders import check_ending
 from ._picture import (
     GREY,
     INK,
@@ -44,6 +45,7 @@ _PANEL_WIDTH = 3.2
 _PANEL_HEIGHT = 5.0
 _MOST_LETTERS = 72  # in a line of the panel
 _SIDE_BY_SIDE_BELOW = 1.25  # width over height of the part shown
+_FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff", ".jpg", ".jpeg")
 SMALLEST_PX, LARGEST_PX = 300, 12_000
 """Pixels along the long edge of a picture."""
 
@@ -76,7 +78,7 @@ def overlay_figure(
     Parameters
     ----------
     path : path
-        Where; the ending chooses the format (.png, .pdf, .tif).
+        Where; the ending chooses the format (.png, .pdf, .svg, .tif, .jpg).
     slide : Slide
         The map's slide, open.
     amap : AttentionMap
@@ -94,7 +96,7 @@ def overlay_figure(
     Raises
     ------
     ExportError
-        If the disk refuses, or the picture would be too small or too large.
+        If the disk refuses, the ending is another, or the picture would be too small or too large.
     MapError
         As in `AttentionMap.view`.
     SlideError
@@ -102,8 +104,9 @@ def overlay_figure(
     """
     if not SMALLEST_PX <= max_px <= LARGEST_PX:
         raise ExportError(f"A picture can be {SMALLEST_PX:,} to {LARGEST_PX:,} pixels long, not {max_px:,}.")
-    shown = display or Display()
     target = Path(path)
+    check_ending(target, _FORMATS, "A picture")
+    shown = display or Display()
     subject = _Subject(slide, amap, shown.view(amap), shown, tissue_window(slide, amap))
     figure = _compose(subject, max_px)
     with replacing(target, ExportError) as partial:

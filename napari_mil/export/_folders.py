@@ -77,3 +77,26 @@ def check_patch_folder(target: Path, *, overwrite: bool) -> None:
             f"The folder {target} holds an earlier export. "
             "Choose another folder, or allow overwriting (--overwrite on the command line)."
         )
+
+
+def check_ending(path: Path, endings: tuple[str, ...], what: str) -> None:
+    """Raise ExportError where a name does not end as what is written into it demands.
+
+    Parameters
+    ----------
+    path : Path
+        The file wanted.
+    endings : tuple of str
+        In small letters, with their dot.
+    what : str
+        What is written ("A figure").
+
+    Raises
+    ------
+    ExportError
+        If it has another ending.
+    """
+    if not path.name.lower().endswith(endings):
+        raise ExportError(
+            f"{what} is written as {', '.join(endings)}; the name {path.name} ends otherwise. Choose such a name."
+        )

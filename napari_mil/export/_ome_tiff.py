@@ -13,6 +13,7 @@ from .. import __version__
 from ..errors import ExportError
 from ..files import replacing
 from ..maps import Painter
+from ._folders import check_ending
 from ._picture import l0_mpp_yx
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def write_map_ome_tiff(path: str | os.PathLike[str], amap: AttentionMap) -> Path
     import tifffile
 
     target = Path(path)
-    if not target.name.lower().endswith((".ome.tif", ".ome.tiff")):
-        raise ExportError(f"An OME-TIFF's name ends in .ome.tif; {target.name} does not. Choose such a name.")
+    check_ending(target, (".ome.tif", ".ome.tiff"), "An OME-TIFF")
     painter = Painter(amap.grid)
     named = list(score_channels(amap))
     first = painter.paint(named[0][1])

@@ -16,6 +16,7 @@ from ..files import replacing
 from ..maps import DISCLAIMER, colours
 from ..progress import Pacer, Progress, Steps
 from ._display import Display
+from ._folders import check_ending
 from ._patches import read_field, top_tiles
 from ._picture import (
     GREY,
@@ -100,8 +101,7 @@ def write_figure(
     if not 0 <= k <= _MOST_PATCHES:
         raise ValueError(f"k must be 0 to {_MOST_PATCHES}, not {k}")
     target = Path(path)
-    if target.suffix.lower() not in _FORMATS:
-        raise ExportError(f"A figure's name ends in {', '.join(_FORMATS)}; {target.name} does not. Choose such a name.")
+    check_ending(target, _FORMATS, "A figure")
     shown = display or Display()
     view = shown.view(amap)
     yield Progress("Drawing the figure")

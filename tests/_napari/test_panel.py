@@ -254,7 +254,7 @@ def test_top_patches_are_written_in_the_background(
     viewer, panel = open_window(small_slide)
     run_panel(panel)
     [overlay] = overlays(viewer)
-    panel.start_export(overlay, 5, tmp_path)
+    panel.start_export(overlay, "patches", 5, tmp_path)
     qtbot.waitUntil(lambda: not panel.running, timeout=30_000)
     [folder] = [path for path in tmp_path.iterdir() if path.name.startswith(small_slide.stem)]
     assert len(list(folder.glob("*.png"))) == 5

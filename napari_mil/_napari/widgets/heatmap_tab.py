@@ -43,7 +43,7 @@ class HeatmapTab(QWidget):
         Qt parent.
     """
 
-    export_clicked = Signal(object, int, object)
+    export_clicked = Signal(object, str, int, object)
     cancel_clicked = Signal()
     shown_changed = Signal(object)
 
@@ -101,7 +101,8 @@ class HeatmapTab(QWidget):
     def set_busy(self, busy: bool, *, can_cancel: bool = False) -> None:
         """Allow no export while other work is going; offer to cancel it where it is an export."""
         self._busy = busy
-        self.export.setEnabled(not busy and self._overlay is not None)
+        for button in (self.export, self.save_as):
+            button.setEnabled(not busy and self._overlay is not None)
         self.cancel.setVisible(busy and can_cancel)
 
     def say(self, line: str) -> None:
@@ -139,7 +140,7 @@ class HeatmapTab(QWidget):
         self.scale.currentIndexChanged.connect(self._scale_chosen)
 
     def _export_group(self) -> QGroupBox:
-        group = QGroupBox("Top patches", self)
+        group = QGroupBox("Take away", self)
         self.k = QSpinBox(group)
         self.k.setRange(1, 500)
         self.k.setValue(50)
@@ -169,8 +170,11 @@ class HeatmapTab(QWidget):
             return
         self._let_go()
         self._overlay = overlay
-        for widget in (self.score, self.klass, self.scale, self.export):
-            widget.setEnabled(overlay is not None and not (self._busy and widget is self.export))
+        for widget in (self.score, self.klass, self.scale):
+            widget.setEnabled(overlay is not None)
+        for widget in (self.export, self.save_as):
+            widget.setEnabled(overlay is not None and not self._busy)
+        self.menu.show_overlay(overlay)
         self.threshold.show_overlay(overlay)
         self.look.show_overlay(overlay)
         if overlay is None:
@@ -269,7 +273,11 @@ class HeatmapTab(QWidget):
     def _pick_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the top patches")
         if folder and self._overlay is not None:
-            self.export_clicked.emit(self._overlay, self.k.value(), Path(folder))
+            self.export_clicked.emit(self._overlay, "patches", self.k.value(), Path(folder))
+
+    def _pick_file(self, wanted: str, path: Path) -> None:
+        if self._overlay is not None:
+            self.export_clicked.emit(self._overlay, wanted, self.k.value(), path)
 
 
 def _prediction_html(amap: AttentionMap) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,10 @@ from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout
 
 from ...describe import left_out
-from ...export import export_patches
-from ...maps import DISCLAIMER
+from ...maps import DISCLAIMER, PatchTags
 from ...progress import Progress
 from ...slides import slide_name
+from ..export_job import Wanted, export_steps, options_as_shown
 from ..layers import KEY, made_from, tissue_layer_data
 from ..live import LiveOverlay
 from ..overlay import Overlay
@@ -109,26 +108,30 @@ class MILPanel(DockPanel):
             on_cancelled=self._run_cancelled,
         )
 
-    def start_export(self, overlay: Overlay, k: int, folder: Path) -> None:
-        """Write the top patches of a map in the background.
+    def start_export(self, overlay: Overlay, wanted: Wanted, k: int, path: Path) -> None:
+        """Write files of a map, as shown now, in the background.
 
         Parameters
         ----------
         overlay : Overlay
-            Whose score, class and scale as shown decide what is on top.
+            The map and how it is shown.
+        wanted : str
+            What, see `export_steps`.
         k : int
-            How many.
-        folder : Path
-            A subfolder named after slide, score and time is made in it.
+            How many top patches.
+        path : Path
+            The file, or the folder in which a subfolder is made.
         """
         if self._jobs.job is not None:
             show_info("Wait until the present run has ended, or cancel it.")
             return
+        session = attach(self._viewer)
+        tags = PatchTags() if session is None else session.tags.of(overlay.map.slide.quickhash)
         self.heatmap_tab.set_busy(True, can_cancel=True)
         self.run_tab.set_waiting(True)
         self._jobs.job = Job(
-            _export_steps(overlay, k, folder),
-            "Top patches",
+            export_steps(overlay.map, wanted, path, options_as_shown(overlay, k, tags)),
+            "Saving",
             on_progress=lambda step: self.heatmap_tab.say(progress_line(step)),
             on_done=self._export_done,
             on_failed=self._export_failed,
@@ -193,10 +196,10 @@ class MILPanel(DockPanel):
         layers.insert(above, shown)
         return shown
 
-    def _export_done(self, folder: Path) -> None:
+    def _export_done(self, path: Path) -> None:
         self._ended()
-        self.heatmap_tab.say(f"Saved in {folder}")
-        show_info(f"Top patches saved in {folder}")
+        self.heatmap_tab.say(f"Saved: {path}")
+        show_info(f"Saved: {path}")
 
     def _export_failed(self, error: Exception) -> None:
         self._ended()
@@ -269,17 +272,3 @@ def _run_steps(request: RunRequest, live: LiveMap) -> Steps[tuple[RunResult, Lay
         live=live,
     )
     return result, tissue_layer_data(result.mask, result.slide)
-
-
-def _export_steps(overlay: Overlay, k: int, folder: Path) -> Steps[Path]:
-    """Open the slide anew, so that a layer removed meanwhile does no harm, and export."""
-    from ...slides import open_slide
-
-    amap, settings = overlay.map, overlay.settings
-    stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H.%M.%S")
-    target = folder / f"{slide_name(amap.slide.path)} {settings.score} {stamp}"
-    with open_slide(amap.slide.path, mpp=amap.slide.mpp) as slide:
-        done = yield from export_patches(
-            slide, amap, target, k=k, score=settings.score, scale=settings.scale, class_index=settings.class_index
-        )
-    return Path(done.folder)

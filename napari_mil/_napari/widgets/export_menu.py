@@ -1,0 +1,136 @@
+"""The menu of what can be written of a map besides its top patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
+
+from ...slides import slide_name
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QAction
+
+    from ..export_job import Wanted
+    from ..overlay import Overlay
+
+# What it is called, what it is for, the end of the file's name, and which other endings will do.
+_ENTRIES: dict[Wanted, tuple[str, str, str, str]] = {
+    "report": (
+        "&Report to open anywhere…",
+        "One HTML page with pictures, figures, the model's card and what it is not",
+        " report.html",
+        "Web page (*.html)",
+    ),
+    "figure": (
+        "&Figure for a paper…",
+        "Slide, map, highest patches and legend, 183 mm wide, 300 dpi",
+        " figure.pdf",
+        "PDF (*.pdf);;SVG (*.svg);;PNG (*.png)",
+    ),
+    "overlay": (
+        "&Picture of the map…",
+        "The slide and the map over it, with legend and scale bar",
+        " map.png",
+        "PNG (*.png);;PDF (*.pdf);;TIFF (*.tif)",
+    ),
+    "contact-sheet": (
+        "&Sheet of the top patches…",
+        "The highest patches side by side with their scores",
+        " patches.png",
+        "PNG (*.png);;JPEG (*.jpg)",
+    ),
+    "hot-spots": (
+        "&Hot spots for QuPath…",
+        "Each region above the threshold as an annotation with area, peak and mean",
+        " hot-spots.geojson",
+        "GeoJSON (*.geojson);;compressed (*.geojson.gz)",
+    ),
+    "outline": (
+        "&Outline for QuPath…",
+        "The outline of all patches shown, as one annotation",
+        " outline.geojson",
+        "GeoJSON (*.geojson);;compressed (*.geojson.gz)",
+    ),
+    "tiles": (
+        "&Tiles for QuPath…",
+        "Each patch shown as a coloured tile with its score",
+        " tiles.geojson",
+        "GeoJSON (*.geojson);;compressed (*.geojson.gz)",
+    ),
+    "ome-tiff": (
+        "Scores as OME-TI&FF…",
+        "Every raw score as a channel, one pixel per patch, for ImageJ and Python",
+        " scores.ome.tif",
+        "OME-TIFF (*.ome.tif)",
+    ),
+    "table": (
+        "Ta&ble of all patches…",
+        "One row per patch: place, all scores, rank, tags",
+        " patches.csv",
+        "CSV (*.csv)",
+    ),
+    "everything": ("&All of these into a folder…", "Top patches and every file above, in a new folder", "", ""),
+}
+
+
+class ExportMenu(QMenu):
+    """Choose what to write, and where.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Qt parent.
+    """
+
+    picked = Signal(str, object)
+    """What (see `Wanted`), and the file or folder."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__("Save as", parent)
+        self.setToolTipsVisible(True)
+        self._overlay: Overlay | None = None
+        self.entries: dict[Wanted, QAction] = {}
+        for wanted, (label, tip, _, _) in _ENTRIES.items():
+            if wanted == "everything":
+                self.addSeparator()
+            entry = self.addAction(label)
+            entry.setToolTip(tip)
+            entry.triggered.connect(lambda _=False, wanted=wanted: self._pick(wanted))
+            self.entries[wanted] = entry
+        self.aboutToShow.connect(self._offer)
+
+    def show_overlay(self, overlay: Overlay | None) -> None:
+        """Offer what can be written of this map."""
+        self._overlay = overlay
+
+    def _offer(self) -> None:
+        """Hot spots need a threshold."""
+        chosen = self._overlay is not None and not self._overlay.shows_all
+        self.entries["hot-spots"].setEnabled(chosen)
+        tip = _ENTRIES["hot-spots"][1] if chosen else "Hot spots are regions above a threshold: choose one first"
+        self.entries["hot-spots"].setToolTip(tip)
+
+    def _pick(self, wanted: Wanted) -> None:
+        if self._overlay is None:
+            return
+        path = self.ask(wanted, slide_name(self._overlay.map.slide.path))
+        if path is not None:
+            self.picked.emit(wanted, path)
+
+    def ask(self, wanted: Wanted, stem: str) -> Path | None:
+        """Ask for the file, or the folder, to write to; None where the person changed their mind."""
+        label, _, ending, filters = _ENTRIES[wanted]
+        title = label.replace("&", "").rstrip("…")
+        if not ending:
+            folder = QFileDialog.getExistingDirectory(self.parentWidget(), title)
+            return Path(folder) if folder else None
+        # a suffix that is missing is added before it is asked whether a file may be replaced
+        dialog = QFileDialog(self.parentWidget(), title, f"{stem}{ending}", filters)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(ending.partition(".")[2])
+        if not dialog.exec():
+            return None
+        return Path(dialog.selectedFiles()[0])
