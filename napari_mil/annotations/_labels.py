@@ -48,7 +48,9 @@ def _shares(area: Any, left_top: NDArray[np.float64], edge: float) -> NDArray[np
     boxes = shapely.box(*left_top.T, *(left_top + edge).T)
     pieces = _pieces(area, edge)
     tile, piece = shapely.STRtree(pieces).query(boxes)
-    shared = shapely.area(shapely.intersection(boxes[tile], pieces[piece]))
+    shared = shapely.area(pieces)[piece]
+    cut = ~shapely.contains_properly(boxes[tile], pieces[piece])
+    shared[cut] = shapely.area(shapely.intersection(boxes[tile[cut]], pieces[piece[cut]]))
     return np.clip(np.bincount(tile, shared, minlength=len(boxes)) / edge**2, 0.0, 1.0)
 
 
