@@ -55,7 +55,7 @@ class CanvasFrame:
             World (row, col), the first corner again at the end.
         """
         pieces = [np.stack([ring[:-1], ring[1:]], axis=1).reshape(-1, 2) for ring in rings]
-        if not pieces:
+        if not pieces or self._canvas is None:
             self.remove()
             return
         ends = np.ascontiguousarray(np.concatenate(pieces)[:, ::-1], np.float32)  # (x, y)
@@ -69,6 +69,11 @@ class CanvasFrame:
                 line.parent = self._canvas.view.scene
         for line in self._lines:
             line.set_data(pos=ends)
+
+    def release(self) -> None:
+        """Draw nothing ever again, and let go of the canvas."""
+        self.remove()
+        self._canvas = None
 
     def remove(self) -> None:
         """Draw nothing any more."""

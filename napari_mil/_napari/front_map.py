@@ -40,6 +40,8 @@ class FrontMap(QObject):
 
     def __init__(self, viewer: napari.Viewer, parent: QObject) -> None:
         super().__init__(parent)
+        # a widget's own is a proxy that gives out proxies of layers, another at every look
+        viewer = getattr(viewer, "__wrapped__", viewer)
         self._viewer: napari.Viewer | None = viewer
         self.overlay: Overlay | None = None
         self._layer: Layer | None = None

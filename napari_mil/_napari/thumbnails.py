@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QImage
 
 from ..errors import NapariMilError
 
@@ -62,7 +62,7 @@ class Thumbnails(QObject):
         self._source: tuple[Slide, bool] | None = None
         self._wanted: OrderedDict[Square, None] = OrderedDict()
         self._reading: set[Square] = set()
-        self._kept: OrderedDict[Square, QPixmap | str] = OrderedDict()
+        self._kept: OrderedDict[Square, QImage | str] = OrderedDict()
         self._bytes = 0
         self._read.connect(self._keep)
 
@@ -103,6 +103,10 @@ class Thumbnails(QObject):
         self._bytes = 0
         return True
 
+    def stop(self) -> None:
+        """Let go of the slide."""
+        self.follow(None, srgb=False)
+
     def cancel(self) -> None:
         """Begin no more of what was asked for."""
         with self._lock:
@@ -110,10 +114,10 @@ class Thumbnails(QObject):
 
     def close(self) -> None:
         """Let go of the slide and end the threads."""
-        self.follow(None, srgb=False)
+        self.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def get(self, square: Square) -> QPixmap | str | None:
+    def get(self, square: Square) -> QImage | str | None:
         """Return a picture, or why there is none; None where it is still to come, which `arrived` tells.
 
         Parameters
@@ -123,7 +127,7 @@ class Thumbnails(QObject):
 
         Returns
         -------
-        QPixmap or str or None
+        QImage or str or None
             From memory.
         """
         found = self._kept.get(square)
@@ -161,7 +165,7 @@ class Thumbnails(QObject):
             if source is not self._source:
                 return
             self._reading.discard(square)
-        self._kept[square] = result if isinstance(result, str) else QPixmap.fromImage(result)
+        self._kept[square] = result
         self._bytes += _size(square)
         while self._bytes > _CACHE_BYTES and len(self._kept) > 1:
             old, _ = self._kept.popitem(last=False)

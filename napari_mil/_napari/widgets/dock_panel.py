@@ -52,7 +52,8 @@ class DockPanel(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End the work when the window has closed; asked a moment later, since napari may ask and stay open."""
-        if watched is self._window and event.type() == QEvent.Type.Close:
+        # the kind first: Python may have emptied the panel by the time Qt takes the window apart
+        if event.type() == QEvent.Type.Close and watched is self._window:
             QTimer.singleShot(0, self._release_if_closed)
         return False
 

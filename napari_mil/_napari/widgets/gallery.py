@@ -105,7 +105,7 @@ class Gallery(DockPanel):
         self.front.release()
         self.book.changed.disconnect(self._marks_changed)
         self._soon.stop()
-        self.flight.frame.remove()
+        self.flight.release()
         self._latest.close()
         self.pictures.close()
 
@@ -172,7 +172,7 @@ class Gallery(DockPanel):
         self.front.changed.connect(self._follow_map)
         self.front.setting.connect(self._setting_changed)
         # at once: its file may be wanted elsewhere
-        self.front.slide_gone.connect(lambda: self.pictures.follow(None, srgb=False))
+        self.front.slide_gone.connect(self.pictures.stop)
         self.book.changed.connect(self._marks_changed)
         self.bar.changed.connect(self._ask_soon)
         self.bar.field_changed.connect(self.model.set_field)
@@ -299,19 +299,19 @@ class Gallery(DockPanel):
 
     def _fly(self) -> None:
         row = self.list.currentIndex().row()
-        if row >= 0 and self._viewer is not None and self.overlay is not None:
+        if row >= 0 and self.overlay is not None:
             self.flight.to_patch(self.overlay.map, int(self.model.patches[row]))
 
     def _fly_to_spot(self) -> None:
         spot = self.table.current
-        if spot is not None and self._viewer is not None and self.overlay is not None:
+        if spot is not None and self.overlay is not None:
             self.flight.to_spot(self.overlay.map, spot)
 
     def _show_frame(self, *_: Any) -> None:
         """Frame the chosen patch on the slide, else the chosen hot spot."""
         row, overlay = self.list.currentIndex().row(), self.overlay
         spot = self.table.current if self.bar.tab == "spots" else None
-        if self._viewer is None or overlay is None or not self.isVisible():
+        if overlay is None or not self.isVisible():
             self.flight.frame.remove()
         elif 0 <= row < self.model.rowCount():
             self.flight.show_patch(overlay.map, int(self.model.patches[row]))

@@ -89,8 +89,8 @@ class GalleryBar(QWidget):
         for box in (self.k, self.apart, self.least):
             box.valueChanged.connect(self.changed)
         self.field.currentIndexChanged.connect(self._field_chosen)
-        self.back.clicked.connect(lambda: self.stepped.emit(-1))
-        self.next.clicked.connect(lambda: self.stepped.emit(1))
+        self.back.clicked.connect(self._back)
+        self.next.clicked.connect(self._next)
         self.tag.clicked.connect(self.tag_wanted)
         self.save.clicked.connect(self.save_clicked)
         self._fit_tab()
@@ -131,6 +131,12 @@ class GalleryBar(QWidget):
         self.k.setVisible(ranked)
         self.apart.setVisible(ranked)
         self.least.setVisible(self.tab == "spots")
+
+    def _back(self) -> None:
+        self.stepped.emit(-1)
+
+    def _next(self) -> None:
+        self.stepped.emit(1)
 
     def _field_chosen(self) -> None:
         if self.field.current is not None:

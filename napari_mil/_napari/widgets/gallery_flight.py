@@ -26,19 +26,26 @@ class Flight:
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        self._viewer = viewer
+        self._viewer: napari.Viewer | None = viewer
         self.frame = CanvasFrame(viewer)
+
+    def release(self) -> None:
+        """Go nowhere any more, and let go of the viewer."""
+        self.frame.release()
+        self._viewer = None
 
     def to_patch(self, amap: AttentionMap, patch: int) -> None:
         """Go to a patch, at the magnification at which the encoder saw it."""
         low, high = patch_box(amap, patch)
-        fly_to(self._viewer, low, high, zoom=_encoder_zoom(amap))
+        if self._viewer is not None:
+            fly_to(self._viewer, low, high, zoom=_encoder_zoom(amap))
         self.show_patch(amap, patch)
 
     def to_spot(self, amap: AttentionMap, spot: HotSpot) -> None:
         """Go to a hot spot, as large as the canvas and the encoder's magnification allow."""
         corners = np.concatenate(spot_rings(spot, amap.slide.mpp))
-        fly_to(self._viewer, corners.min(axis=0), corners.max(axis=0), zoom=_encoder_zoom(amap))
+        if self._viewer is not None:
+            fly_to(self._viewer, corners.min(axis=0), corners.max(axis=0), zoom=_encoder_zoom(amap))
         self.show_spot(amap, spot)
 
     def show_patch(self, amap: AttentionMap, patch: int) -> None:

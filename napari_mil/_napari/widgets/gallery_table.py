@@ -106,7 +106,10 @@ class HotSpotTable(QTableView):
         self.verticalHeader().hide()
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.horizontalHeader().setMinimumSectionSize(40)
-        self.selectionModel().currentRowChanged.connect(lambda *_: self.chosen.emit())
+        self.selectionModel().currentRowChanged.connect(self._row_changed)
+
+    def _row_changed(self) -> None:
+        self.chosen.emit()
 
     @property
     def form(self) -> str:

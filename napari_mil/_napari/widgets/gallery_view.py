@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QModelIndex, QPoint, QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QListView,
@@ -81,9 +81,9 @@ class TileDelegate(QStyledItemDelegate):
 
     def _draw_picture(self, painter: QPainter, box: QRect, index: QModelIndex, palette: QPalette) -> None:
         picture = index.data(PICTURE)
-        if isinstance(picture, QPixmap):
+        if isinstance(picture, QImage):
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-            painter.drawPixmap(box, picture)
+            painter.drawImage(box, picture)
             field = index.data(FIELD)
             if field > 1:
                 inner = QRect(0, 0, round(box.width() / field), round(box.height() / field))
