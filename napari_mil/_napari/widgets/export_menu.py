@@ -1,4 +1,4 @@
-"""The menu of what can be written of a map besides its top patches."""
+"""The menu of what can be written of a map."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 # What it is called, what it is for, the end of the file's name, and which other endings will do.
 _ENTRIES: dict[Wanted, tuple[str, str, str, str]] = {
+    "patches": (
+        "Top &patches as pictures…",
+        "The highest patches as the encoder saw them, with a table of places and scores",
+        "",
+        "",
+    ),
     "report": (
         "&Report to open anywhere…",
         "One HTML page with pictures, figures, the model's card and what it is not",
@@ -72,7 +78,7 @@ _ENTRIES: dict[Wanted, tuple[str, str, str, str]] = {
         " patches.csv",
         "CSV (*.csv)",
     ),
-    "everything": ("&All of these into a folder…", "Top patches and every file above, in a new folder", "", ""),
+    "everything": ("&All of these into a folder…", "Everything above, in a new folder", "", ""),
 }
 
 
@@ -89,7 +95,7 @@ class ExportMenu(QMenu):
     """What (see `Wanted`), and the file or folder."""
 
     def __init__(self, parent: QWidget) -> None:
-        super().__init__("Save as", parent)
+        super().__init__("Export", parent)
         self.setToolTipsVisible(True)
         self._overlay: Overlay | None = None
         self.entries: dict[Wanted, QAction] = {}

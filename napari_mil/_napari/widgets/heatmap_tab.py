@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
@@ -101,8 +100,7 @@ class HeatmapTab(QWidget):
     def set_busy(self, busy: bool, *, can_cancel: bool = False) -> None:
         """Allow no export while other work is going; offer to cancel it where it is an export."""
         self._busy = busy
-        for button in (self.export, self.save_as):
-            button.setEnabled(not busy and self._overlay is not None)
+        self.export.setEnabled(not busy and self._overlay is not None)
         self.cancel.setVisible(busy and can_cancel)
 
     def say(self, line: str) -> None:
@@ -147,8 +145,11 @@ class HeatmapTab(QWidget):
         self.k.setPrefix("top ")
         self.k.setToolTip("How many patches, highest score first")
         self.k.setAccessibleName("Number of patches")
-        self.export = QPushButton("&Export…", group)
-        self.export.setToolTip("Save the highest patches as pictures with a table of places and scores")
+        self.export = QPushButton("&Export", group)
+        self.export.setToolTip("Save patches, report, figure, QuPath files, OME-TIFF or table, as shown now")
+        self.menu = ExportMenu(self.export)
+        self.export.setMenu(self.menu)
+        self.menu.picked.connect(self._pick_file)
         self.gallery = QPushButton("&Gallery", group)
         self.gallery.setToolTip("Look through top and bottom patches and hot spots, tick and tag them (Alt+G)")
         self.gallery.clicked.connect(self._show_gallery)
@@ -160,7 +161,6 @@ class HeatmapTab(QWidget):
         self.cancel.setVisible(False)
         row.addWidget(self.cancel)
         self.cancel.clicked.connect(self.cancel_clicked)
-        self.export.clicked.connect(self._pick_export)
         return group
 
     def _map_changed(self, *_: Any) -> None:
@@ -172,8 +172,7 @@ class HeatmapTab(QWidget):
         self._overlay = overlay
         for widget in (self.score, self.klass, self.scale):
             widget.setEnabled(overlay is not None)
-        for widget in (self.export, self.save_as):
-            widget.setEnabled(overlay is not None and not self._busy)
+        self.export.setEnabled(overlay is not None and not self._busy)
         self.menu.show_overlay(overlay)
         self.threshold.show_overlay(overlay)
         self.look.show_overlay(overlay)
@@ -269,11 +268,6 @@ class HeatmapTab(QWidget):
         from ..launch import show_gallery
 
         show_gallery(self._viewer)
-
-    def _pick_export(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the top patches")
-        if folder and self._overlay is not None:
-            self.export_clicked.emit(self._overlay, "patches", self.k.value(), Path(folder))
 
     def _pick_file(self, wanted: str, path: Path) -> None:
         if self._overlay is not None:
