@@ -13,6 +13,7 @@ from ..errors import SlideError
 from ..progress import Progress
 from .layers import made_from, mpp_of, slide_of
 from .magnification import zoom_for
+from .outline_layers import annotated_slide
 from .reader import ONLY_SLIDES
 from .viewers import camera
 
@@ -41,12 +42,13 @@ def front_slide(viewer: napari.Viewer) -> Layer | None:
 
 
 def belongings(viewer: napari.Viewer, layer: Layer) -> list[Layer]:
-    """Return the maps and outlines that were made from a slide's layer."""
+    """Return the maps and outlines that were made from a slide's layer, and its annotations."""
     slide = slide_of(layer)
     found = []
     for other in viewer.layers:
         origin = made_from(other)
-        if slide is not None and origin is not None and origin[0] == slide.quickhash:
+        owner = origin[0] if origin is not None else annotated_slide(other)
+        if slide is not None and owner == slide.quickhash:
             found.append(other)
     return found
 

@@ -30,6 +30,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     """
     from ..features import recognise
     from ..slides import can_open
+    from .annotating import is_annotation_file
 
     paths = [path] if isinstance(path, str) else list(path)
     if not paths:
@@ -40,6 +41,8 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
         return read_slides
     if all(recognise(p) is not None for p in paths):
         return read_bags
+    if all(is_annotation_file(p) for p in paths):
+        return read_outlines
     if all(is_model_file(p) for p in paths):
         return read_models
     # Endings that only slides have: nobody else can read these, so say what is wrong instead of "no reader".
@@ -180,6 +183,42 @@ def read_bags(path: str | list[str]) -> list[LayerData]:
         raise no_slide(Path(paths[0]))
     for one in paths:
         session.bags.open(Path(one))
+    return [(None,)]  # type: ignore[list-item]
+
+
+def read_outlines(path: str | list[str]) -> list[LayerData]:
+    """Show annotations on the slide in front, as soon as they are read beside the window.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One file of GeoJSON or ASAP XML, or several.
+
+    Returns
+    -------
+    list of (None,)
+        No layer yet, in npe2's words.
+
+    Raises
+    ------
+    AnnotationError
+        If there is no window, or no slide that they could belong to.
+    """
+    import napari
+
+    from ..errors import AnnotationError
+    from .annotating import slide_wanted
+    from .launch import show_panel
+
+    paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise AnnotationError(f"{paths[0].name} holds outlines, no picture. Open its slide in napari's window first.")
+    slide_wanted(viewer, paths[0])
+    panel = show_panel(viewer)
+    panel.tabs.setCurrentWidget(panel.annotate_tab)
+    for one in paths:
+        panel.annotate_tab.files.read(one)
     return [(None,)]  # type: ignore[list-item]
 
 

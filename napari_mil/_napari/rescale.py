@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .layers import follow_scale, made_from, mpp_of, rescale_slide, slide_of
+from .outline_layers import annotated_slide, follow_own_scale
 from .tissue import follow_slide, mask_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def change_scale(viewer: napari.Viewer, layer: Layer, mpp: tuple[float, float] |
     after = mpp_of(layer)
     for other in viewer.layers:
         follow_slide(other, slide, after)
+        if annotated_slide(other) == slide.quickhash:
+            follow_own_scale(other, before, after)
     if after is not None:
         # maps and outlines would now lie in the wrong place; the next Run makes them anew
         for other in list(viewer.layers):
@@ -45,7 +48,7 @@ def change_scale(viewer: napari.Viewer, layer: Layer, mpp: tuple[float, float] |
                 viewer.layers.remove(other)
     if sum(slide_of(other) is not None for other in viewer.layers) == 1:
         for other in viewer.layers:
-            if other is not layer and mask_of(other) is None:
+            if other is not layer and mask_of(other) is None and annotated_slide(other) is None:
                 follow_scale(other, before, after)
     viewer.reset_view()
     return after

@@ -18,13 +18,13 @@ def lesion() -> list[LayerData]:
     """
     from ..annotations import read_annotations
     from ..samples import sample_file
-    from .layers import annotation_layer_data
+    from .outline_layers import drawn_layer_data
     from .reader import read_slides
 
     layers = read_slides(str(sample_file("sample-lesion.tif")))
     slide = layers[0][1]["metadata"]["napari_mil"]["slide"]
     outlines = read_annotations(sample_file("sample-lesion.geojson"))
-    layers.append(annotation_layer_data(outlines, slide.mpp, max(slide.shape), "Lesions (annotation)"))
+    layers.append(drawn_layer_data(outlines, slide.ref, "Lesions (annotation)"))
     return layers
 
 

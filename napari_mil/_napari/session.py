@@ -28,6 +28,7 @@ from .keys import (
 from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
 from .magnification import PRESETS, view_words
 from .navigation import Neighbour, SlideSwitch, belongings, find_neighbour, front_slide, magnify, slide_layers
+from .outline_layers import fit_outlines
 from .overlay import front_overlay, overlay_of
 from .streaming import Stream, stream_of
 from .tags import TagBook
@@ -266,6 +267,7 @@ class Session(QObject):
         extent = np.asarray(slide_of(layer).shape) * scale  # type: ignore[union-attr]
         for one in self._viewer.layers:
             fit_width(one, float(view.zoom))
+            fit_outlines(one, float(view.zoom))
         size = np.array(self._canvas_px()) / view.zoom
         top, left = (np.asarray(view.center[-2:]) - size / 2 - corner) / extent
         self.overview.show_view(top, left, *(size / extent))

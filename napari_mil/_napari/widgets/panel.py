@@ -1,4 +1,4 @@
-"""The MIL panel: one dock with the tabs Run and Heatmap, and the background job behind them."""
+"""The MIL panel: one dock with the tabs Run, Heatmap and Annotate, and the background job behind them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..overlay_data import overlay_layer_data
 from ..session import attach
 from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
+from .annotate_tab import AnnotateTab
 from .canvas_note import NO_SCALE, CanvasNote
 from .dock_panel import DockPanel, notify
 from .heatmap_tab import HeatmapTab
@@ -57,6 +58,8 @@ class MILPanel(DockPanel):
         self.tabs = QTabWidget(self)
         self.tabs.addTab(self.run_tab, "Run")
         self.tabs.addTab(self.heatmap_tab, "Heatmap")
+        self.annotate_tab = AnnotateTab(napari_viewer, self)
+        self.tabs.addTab(self.annotate_tab, "Annotate")
         quiet = QLabel(f"A map shows {DISCLAIMER}.", self)
         quiet.setStyleSheet("font-size: 11px;")
         quiet.setWordWrap(True)
@@ -69,6 +72,9 @@ class MILPanel(DockPanel):
         self.heatmap_tab.export_clicked.connect(self.start_export)
         self.heatmap_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.shown_changed.connect(self._show_legend)
+        self.heatmap_tab.shown_changed.connect(self.annotate_tab.follow_overlay)
+        self.annotate_tab.best_wanted.connect(self._use_threshold)
+        self.annotate_tab.follow_overlay(self.heatmap_tab.overlay)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
         self.legend: CanvasLegend | None = None
         self.no_scale: CanvasNote | None = None
@@ -154,6 +160,7 @@ class MILPanel(DockPanel):
                 session.bags.follow(None)
             self.run_tab.disconnect_viewer()
             self.heatmap_tab.disconnect_viewer()
+            self.annotate_tab.disconnect_viewer()
             if self.legend is not None:
                 self.legend.deleteLater()
                 self.legend = None
@@ -227,6 +234,10 @@ class MILPanel(DockPanel):
     def _layer_removed(self, event: Any) -> None:
         if event.value is self._job_layer and self._jobs.job is not None:
             self.cancel()
+
+    def _use_threshold(self, threshold: float) -> None:
+        if self.heatmap_tab.overlay is not None:
+            self.heatmap_tab.overlay.cut("value", threshold)
 
     def _end_live(self) -> None:
         live, self.live = self.live, None
