@@ -22,6 +22,7 @@ from ...maps import SCALES, SCALES_FOR_KIND, format_probability, score_label, sc
 from ..canvas_outline import CanvasOutline
 from ..overlay import Overlay, overlay_of
 from .choice_box import Choice, ChoiceBox
+from .export_menu import ExportMenu
 from .look_fields import LookFields
 from .threshold_fields import ThresholdFields
 
