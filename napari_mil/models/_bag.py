@@ -13,8 +13,9 @@ from ..errors import ModelError
 
 T = TypeVar("T")
 
-BLOCK_ROWS = 512  # of a bag read at once: half a MB of hidden activations at 256 float32, which stay in the cache
-DEVICE_ROWS = 8192  # the same where each step costs a launch on another device
+BLOCK_ROWS = 2048  # most of a bag's rows read at once: 2 MB of hidden activations at 256 float32
+LEAST_ROWS, PARTS = 256, 8  # of a smaller bag an eighth, so that threads join seldom and little is held at a time
+DEVICE_ROWS = 8192  # rows where each step costs a launch on another device
 
 
 def check_bag(bag: Tensor, in_features: int) -> None:
@@ -40,7 +41,7 @@ def read_together(bag: Tensor, like: Tensor, read: Callable[[Tensor], tuple[Tens
     Without gradients they are set aside once and filled: joining doubles them, and what blocks leave lying between
     their passing needs keeps the allocator from using that space again for the next block.
     """
-    step = _block_rows(like)
+    step = _block_rows(len(bag), like)
     if torch.is_grad_enabled() or len(bag) <= step:
         return tuple(torch.cat(parts) for parts in zip(*read_blocks(bag, like, read), strict=True))
     whole: tuple[Tensor, ...] = ()
@@ -58,14 +59,14 @@ def read_blocks(bag: Tensor, like: Tensor, read: Callable[[Tensor], T]) -> list[
     Where the gradient of the bag itself is wanted, as of no training, what a block computes on the way is computed
     again for it instead of kept.
     """
-    blocks = torch.split(bag, _block_rows(like))
+    blocks = torch.split(bag, _block_rows(len(bag), like))
     if bag.is_leaf and bag.requires_grad and torch.is_grad_enabled() and len(blocks) > 1:
         return [checkpoint(read, rows.to(like.device, like.dtype), use_reentrant=False) for rows in blocks]
     return [read(rows.to(like.device, like.dtype)) for rows in blocks]
 
 
-def _block_rows(like: Tensor) -> int:
-    return BLOCK_ROWS if like.device.type == "cpu" else DEVICE_ROWS
+def _block_rows(n: int, like: Tensor) -> int:
+    return min(BLOCK_ROWS, max(LEAST_ROWS, n // PARTS)) if like.device.type == "cpu" else DEVICE_ROWS
 
 
 def check_finite(*values: Tensor) -> None:
