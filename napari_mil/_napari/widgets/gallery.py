@@ -56,6 +56,7 @@ class Gallery(DockPanel):
         super().__init__()
         self._viewer: napari.Viewer | None = napari_viewer
         self._jobs = JobSlot()
+        self._behind = True
         session = attach(napari_viewer)
         self.book = TagBook() if session is None else session.tags
         self.front = FrontMap(napari_viewer, self)
@@ -110,10 +111,12 @@ class Gallery(DockPanel):
         self.pictures.close()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Draw pictures as sharp as the screen is, and frame what is chosen again."""
+        """Draw pictures as sharp as the screen is; catch up, and frame what is chosen again."""
         super().showEvent(event)
         self.model.density = self.devicePixelRatioF()
         self._show_frame()
+        if self._behind:
+            self._ask_soon()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Read and draw nothing that nobody sees."""
@@ -209,6 +212,9 @@ class Gallery(DockPanel):
         """Find the patches that are asked for, beside the window."""
         self._soon.stop()
         self._latest.drop()
+        self._behind = not self.isVisible()
+        if self._behind:
+            return
         overlay, bar = self.overlay, self.bar
         bar.show_overlay(overlay)
         if overlay is None or self.front.slide is None:
