@@ -38,7 +38,7 @@ from .slides import SlideRef, open_slide, slide_name
 from .tiling import TileGrid, TissueMask, covered_mask, empty_mask, tile
 
 if TYPE_CHECKING:
-    from .features import Encoder
+    from .features import Encoder, EncoderInfo
     from .maps import LiveMap
     from .models import MILModel
     from .slides import Slide
@@ -85,11 +85,35 @@ def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float, g
     Path
         Where the features are, or will be, kept.
     """
-    key = json.dumps([slide.quickhash, slide.mpp, asdict(encoder.info), tile_px, mpp])
+    return _features_path(slide, encoder.info, tile_px, mpp, grid)
+
+
+def kept_features(amap: AttentionMap) -> Path | None:
+    """Return the file in `features_folder` of the features that a map was made from, or None where there is none.
+
+    Parameters
+    ----------
+    amap : AttentionMap
+        Any map.
+
+    Returns
+    -------
+    Path or None
+        An existing file.
+    """
+    for grid in (amap.grid, None):
+        path = _features_path(amap.slide, amap.encoder, amap.grid.tile_px, amap.grid.mpp, grid)
+        if path.is_file():
+            return path
+    return None
+
+
+def _features_path(slide: SlideRef, info: EncoderInfo, tile_px: int, mpp: float, grid: TileGrid | None) -> Path:
+    key = json.dumps([slide.quickhash, slide.mpp, asdict(info), tile_px, mpp])
     if grid is not None:
         key += hashlib.sha256(grid.l0_rc.tobytes() + grid.tissue_fraction.tobytes()).hexdigest()
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    name = re.sub(r"[^\w.-]+", "_", f"{slide_name(slide.path)}-{encoder.info.name}")
+    name = re.sub(r"[^\w.-]+", "_", f"{slide_name(slide.path)}-{info.name}")
     return features_folder() / f"{name}-{digest}.h5"
 
 
@@ -459,6 +483,7 @@ __all__ = [
     "features_folder",
     "features_path",
     "iter_run",
+    "kept_features",
     "resolve_encoder",
     "resolve_model",
     "run",

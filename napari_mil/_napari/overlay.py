@@ -71,6 +71,7 @@ class Overlay:
         self.settings: HeatmapSettings = layer.metadata[KEY]["settings"]
         self._painter = Painter(self.map.grid)
         self._finder: PatchFinder | None = None
+        self._held_limits: tuple[float, float] | None = None
         self._kept: OrderedDict[tuple[Any, ...], _Shown] = OrderedDict()
         self._shown = self._prepared()
         self._summary: ThresholdSummary | None = None
@@ -137,6 +138,18 @@ class Overlay:
         threshold = self._shown.cuts.threshold(by, amount)
         self._asked = by, amount, threshold
         self.settings.threshold = threshold
+
+    def hold_limits(self, limits: tuple[float, float] | None) -> None:
+        """Colour between these limits, on the displayed scale, so that maps beside each other share their colours.
+
+        Parameters
+        ----------
+        limits : (float, float) or None
+            None colours by the map's own values again.
+        """
+        self._held_limits = limits
+        self._kept.clear()
+        self._show_values()
 
     def restore(self, record: Mapping[str, Any]) -> None:
         """Show what was kept by `HeatmapSettings.to_record`, as far as this map has it."""
@@ -244,6 +257,8 @@ class Overlay:
         key = (chosen.score, chosen.scale, chosen.class_index, chosen.look)
         if key not in self._kept:
             view = self.map.view(*key[:3])
+            if self._held_limits is not None:
+                view = replace(view, scale=replace(view.scale, fixed_limits=self._held_limits))
             values = self._painter.paint(view.values).values
             pixels = view.scale.to_axis(values)
             if chosen.look == "smooth":

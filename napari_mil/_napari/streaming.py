@@ -93,10 +93,17 @@ class Stream(QObject):
         if self._futures or len(self._faults):
             self._schedule()
 
-    def stop(self) -> None:
-        """Answer exactly from now on; release the slide's file and tiles until it is read again."""
+    def stop(self, *, rest: bool = True) -> None:
+        """Answer exactly from now on; release the slide's file and tiles until it is read again.
+
+        Parameters
+        ----------
+        rest : bool
+            False keeps file and tiles, for a slide that another layer goes on showing.
+        """
         self._layer, self._expected = None, False  # a timer still running finds nothing to do
-        self.slide.rest()
+        if rest:
+            self.slide.rest()
 
     def show(self, level: PyramidLevel, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         """Return a window of a level as it can be shown now, and see to it that the rest follows."""

@@ -23,6 +23,7 @@ from ..viewers import show_scale_bar
 from ..worker import Job, JobSlot
 from .annotate_tab import AnnotateTab
 from .canvas_note import NO_SCALE, CanvasNote
+from .compare_tab import CompareTab
 from .dock_panel import DockPanel, notify
 from .heatmap_tab import HeatmapTab
 from .legend import CanvasLegend, main_window_of
@@ -58,6 +59,8 @@ class MILPanel(DockPanel):
         self.tabs = QTabWidget(self)
         self.tabs.addTab(self.run_tab, "Run")
         self.tabs.addTab(self.heatmap_tab, "Heatmap")
+        self.compare_tab = CompareTab(napari_viewer, self)
+        self.tabs.addTab(self.compare_tab, "Compare")
         self.annotate_tab = AnnotateTab(napari_viewer, self)
         self.tabs.addTab(self.annotate_tab, "Annotate")
         quiet = QLabel(f"A map shows {DISCLAIMER}.", self)
@@ -160,6 +163,7 @@ class MILPanel(DockPanel):
                 session.bags.follow(None)
             self.run_tab.disconnect_viewer()
             self.heatmap_tab.disconnect_viewer()
+            self.compare_tab.disconnect_viewer()
             self.annotate_tab.disconnect_viewer()
             if self.legend is not None:
                 self.legend.deleteLater()
