@@ -37,11 +37,13 @@ from .compare_card import DifferenceCard
 from .compare_scatter import RankScatter
 from .compare_views import CompareWindow
 from .dock_panel import notify
+from .legend import CanvasLegend
 
 if TYPE_CHECKING:
     import napari
 
     from ...maps import AttentionMap, Places
+    from ..overlay import Overlay
 
 TOO_FEW = "Comparing takes two maps of one slide: run another model, press Compare poolings, or drop a map file."
 _MODES = (
@@ -70,6 +72,7 @@ class CompareTab(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._jobs = JobSlot()
+        self._failed: list[str] = []
         self._comparison: MapComparison | None = None
         self._layers: list[Layer] = []
         self._places: Places | None = None
@@ -77,6 +80,8 @@ class CompareTab(QWidget):
         self._finder: PatchFinder | None = None
         self.pair = PairView(viewer)
         self.card: DifferenceCard | None = None
+        self._legends: list[tuple[Overlay, CanvasLegend]] = []
+        self._before: list[tuple[Overlay, dict[str, Any]]] = []
         self.window_of_views: CompareWindow | None = None
         self._build()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
@@ -95,7 +100,7 @@ class CompareTab(QWidget):
         self._viewer.cursor.events.position.disconnect(self._follow_mouse)
         if self.window_of_views is not None:
             self.window_of_views.close()
-        self.pair.clear()
+        self._clear_pair()
         if self.card is not None:
             self.card.deleteLater()
             self.card = None
@@ -109,6 +114,7 @@ class CompareTab(QWidget):
         self.maps = QListWidget(self)
         self.maps.setAccessibleName("Maps to compare")
         self.maps.setMaximumHeight(96)
+        self.maps.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.poolings = QPushButton("Compare &poolings", self)
         self.poolings.setToolTip("Run every other model that takes this map's features; nothing is read again")
         self.cancel = QPushButton("Cancel", self)
@@ -159,16 +165,16 @@ class CompareTab(QWidget):
         slide = (front or overlays[-1]).map.slide.quickhash if overlays else ""
         layers = [one.layer for one in overlays if one.map.slide.quickhash == slide]
         self.poolings.setEnabled(bool(layers) and self._jobs.job is None)
-        if [(layer, layer.name) for layer in layers] == self._listed():
+        if layers == self._layers and [layer.name for layer in layers] == [i.toolTip() for i in self._items()]:
             return
         off = {layer for layer, item in zip(self._layers, self._items(), strict=True) if not _ticked(item)}
-        self.pair.clear()
+        self._clear_pair()
         self.mode.choose("off")
         self._layers = layers
         blocked = self.maps.blockSignals(True)
         self.maps.clear()
         for layer in layers:
-            item = QListWidgetItem(layer.name, self.maps)
+            item = QListWidgetItem(layer.name.split(" on ")[0], self.maps)
             item.setToolTip(layer.name)
             item.setCheckState(Qt.CheckState.Unchecked if layer in off else Qt.CheckState.Checked)
         self.maps.blockSignals(blocked)
@@ -184,7 +190,7 @@ class CompareTab(QWidget):
         if not entries:
             self.note.setText("No other model takes these features. Add models to the models folder.")
             return
-        self._failed: list[str] = []
+        self._failed = []
         self.cancel.setVisible(True)
         self.poolings.setEnabled(False)
         self._jobs.job = Job(
@@ -276,8 +282,7 @@ class CompareTab(QWidget):
         self._show_pair()
 
     def _show_pair(self, *_: Any) -> None:
-        self.pair.clear()
-        self._drop_own()
+        self._clear_pair()
         mode = self.mode.current.value if self.mode.current else "off"
         self._form.setRowVisible(self.divider, mode == "swipe")
         numbers = self._numbers()
@@ -289,12 +294,48 @@ class CompareTab(QWidget):
             self.note.setText("A and B are the same map: choose two.")
             return
         self.note.setText("")
+        if mode in ("swipe", "blink"):
+            self._show_alike(layers, numbers)
         if mode == "swipe":
             self.pair.swipe((layers[0], layers[1]), self.divider.value() / 1000)
         elif mode == "blink":
             self.pair.start_blinking((layers[0], layers[1]))
         else:
             self._show_difference(numbers, mode)
+
+    def _show_alike(self, layers: tuple[Layer, ...], numbers: tuple[int, int]) -> None:
+        """Give both maps one scale with the same limits, and each a legend; `_clear_pair` gives back their own."""
+        if self._comparison is None:
+            return
+        for layer, number, left in zip(layers, numbers, (True, False), strict=True):
+            overlay, view = overlay_of(layer), self._comparison.views[number]
+            if overlay is None:
+                continue
+            self._before.append((overlay, overlay.settings.to_record()))
+            overlay.choose(score=view.score, class_index=view.class_index, scale=view.scale.name)
+            overlay.hold_limits(view.limits)
+            legend = CanvasLegend(self._canvas_widget(), left=left)
+            self._legends.append((overlay, legend))
+            layer.events.visible.connect(self._renew_legends)
+        self._renew_legends()
+
+    def _renew_legends(self, *_: Any) -> None:
+        for overlay, legend in self._legends:
+            legend.show_overlay(overlay)
+
+    def _clear_pair(self) -> None:
+        """Show maps as they were."""
+        for overlay, legend in self._legends:
+            overlay.layer.events.visible.disconnect(self._renew_legends)
+            legend.hide()
+            legend.deleteLater()
+        self._legends = []
+        self.pair.clear()
+        before, self._before = self._before, []
+        for overlay, record in before:
+            overlay.hold_limits(None)
+            overlay.restore(record)
+        self._drop_own()
 
     def _show_difference(self, numbers: tuple[int, int], mode: str) -> None:
         if self._comparison is None:
@@ -362,9 +403,6 @@ class CompareTab(QWidget):
 
     def _items(self) -> list[QListWidgetItem]:
         return [self.maps.item(row) for row in range(self.maps.count())]
-
-    def _listed(self) -> list[tuple[Layer, str]]:
-        return [(layer, item.text()) for layer, item in zip(self._layers, self._items(), strict=True)]
 
     def _slide_layer(self) -> Layer | None:
         if self._comparison is None:

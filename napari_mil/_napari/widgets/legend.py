@@ -29,10 +29,13 @@ class CanvasLegend(QFrame):
     ----------
     canvas : QWidget
         What it lies on; it follows its size.
+    left : bool
+        In the top left corner instead.
     """
 
-    def __init__(self, canvas: QWidget) -> None:
+    def __init__(self, canvas: QWidget, *, left: bool = False) -> None:
         super().__init__(canvas)
+        self._left = left
         self.setObjectName("MILLegend")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         # The slide is light whatever napari's theme is, so the card is too.
@@ -88,7 +91,8 @@ class CanvasLegend(QFrame):
     def _place(self) -> None:
         self.layout().activate()  # else it keeps the height of longer words
         self.adjustSize()
-        self.move(self.parentWidget().width() - self.width() - _MARGIN_PX, _MARGIN_PX)
+        right = self.parentWidget().width() - self.width() - _MARGIN_PX
+        self.move(_MARGIN_PX if self._left else right, _MARGIN_PX)
         self.raise_()
 
 
