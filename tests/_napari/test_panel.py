@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -13,8 +15,9 @@ from napari.utils.notifications import notification_manager
 
 from napari_mil._napari.layers import slide_of
 from napari_mil._napari.overlay import overlay_of
+from napari_mil._napari.session import attach
 from napari_mil.errors import EncoderError
-from napari_mil.maps import read_map
+from napari_mil.maps import PatchPlace, read_map
 from napari_mil.pipeline import run
 
 
@@ -260,6 +263,59 @@ def test_top_patches_are_written_in_the_background(
     assert len(list(folder.glob("*.png"))) == 5
     assert (folder / "patches.csv").is_file()
     assert str(folder) in panel.heatmap_tab.note.text()
+
+
+def test_the_menu_saves_what_is_shown(
+    open_window, run_panel, qtbot, monkeypatch, small_slide: Path, tmp_path: Path
+) -> None:
+    """Through the menu: hot spots above the threshold on the screen, tags in the table, words in the report."""
+    viewer, panel = open_window(small_slide)
+    run_panel(panel)
+    [overlay] = overlays(viewer)
+    tab, menu = panel.heatmap_tab, panel.heatmap_tab.menu
+    menu.aboutToShow.emit()
+    assert not menu.entries["hot-spots"].isEnabled()
+    overlay.choose(scale="ratio")
+    overlay.cut("count", 5)
+    overlay.settings.inverted = False
+    menu.aboutToShow.emit()
+    book, slide = attach(viewer).tags, overlay.map.slide.quickhash
+    place = PatchPlace.of(overlay.map.grid, 3)
+    book.keep(slide, book.of(slide).tagged([place], "mitosis"))
+    for wanted, name in (("hot-spots", "a.geojson"), ("table", "a.csv"), ("report", "a.html")):
+        monkeypatch.setattr(menu, "ask", lambda *_, name=name: tmp_path / name)
+        menu.entries[wanted].trigger()
+        assert panel.running
+        assert not tab.export.isEnabled()
+        qtbot.waitUntil(lambda: not panel.running, timeout=30_000)
+        assert str(tmp_path / name) in tab.note.text()
+    spots = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))["features"]
+    assert sum(spot["properties"]["measurements"]["Patches"] for spot in spots) == overlay.summary().count == 5
+    with (tmp_path / "a.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["shown"]) for row in rows] == [int(v) for v in overlay.view.values >= overlay.settings.threshold]
+    assert rows[3]["tags"] == "mitosis"
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert f"5 of {len(overlay.map):,} patches" in page
+    assert overlay.view.scale.title in page
+
+
+def test_everything_is_saved_into_a_new_folder(
+    open_window, run_panel, qtbot, monkeypatch, small_slide: Path, tmp_path: Path
+) -> None:
+    _, panel = open_window(small_slide)
+    run_panel(panel)
+    panel.heatmap_tab.k.setValue(3)
+    monkeypatch.setattr(panel.heatmap_tab.menu, "ask", lambda *_: tmp_path)
+    panel.heatmap_tab.menu.entries["everything"].trigger()
+    qtbot.waitUntil(lambda: not panel.running, timeout=60_000)
+    [folder] = [path for path in tmp_path.iterdir() if path.name.startswith(small_slide.stem)]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "patches", "patches.csv", "contact-sheet.png", "heatmap.png", "attention.geojson", "outline.geojson",
+        "attention.ome.tif", "all-patches.csv", "figure.pdf", "report.html",
+    }  # fmt: skip
+    assert len(list((folder / "patches").iterdir())) == 3
 
 
 def test_panel_fits_a_laptop_screen(open_window, run_panel, small_slide: Path) -> None:
