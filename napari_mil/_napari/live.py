@@ -17,7 +17,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from ..maps import LiveMap, interest
 from ..slides import slide_name
-from .layers import KEY, LIVE_OF, placement, slide_of
+from .layers import KEY, LIVE_OF, placement
 from .overlay_data import axis_limits, raster_place
 from .settings import HeatmapSettings
 from .tissue import read_outlines
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ..maps import MapView, ProvisionalMap
 
 _TICK_MS = 200
-_MOST_SHAPES = 1000
-"""Nobody draws so many: they were loaded."""
+_MOST_CORNERS = 5000
+"""Of more outlines than people draw, which were loaded, the corners would be asked for one by one in the window."""
 
 
 class LiveOverlay:
@@ -69,6 +69,7 @@ class LiveOverlay:
         self._canvas_px, self._on_shown = canvas_px, on_shown
         self._shown: ProvisionalMap | None = None
         self._asked: tuple[Any, ...] = ()
+        self._areas: list[Any] = []
         self._colours: dict[str, NDArray[np.uint8]] = {}
         self._timer = QTimer(parent)
         self._timer.setInterval(_TICK_MS)
@@ -123,10 +124,12 @@ class LiveOverlay:
     def _tick(self) -> None:
         grid, latest = self.live.grid, self.live.latest
         if grid is not None and self._slide_layer in self._viewer.layers:
-            asked = (id(grid), self._view_l0(), self._drawn())
-            if asked != self._asked:
-                self._asked = asked
-                self.live.want(interest(grid, asked[1], self._areas()))
+            view, drawn = self._view_l0(), self._drawn()
+            if (id(grid), view, drawn) != self._asked:
+                if self._asked[2:] != (drawn,):
+                    self._areas = self._read_areas()
+                self._asked = (id(grid), view, drawn)
+                self.live.want(interest(grid, view, self._areas))
         if latest is not None and latest is not self._shown:
             self._show(latest)
 
@@ -172,8 +175,10 @@ class LiveOverlay:
         pixels[..., 3] = np.rint(255 * found.strength)
         return pixels
 
-    def _view_l0(self) -> tuple[float, float, float, float]:
-        """Return top, left, bottom and right of what is seen, level-0 pixels."""
+    def _view_l0(self) -> tuple[float, float, float, float] | None:
+        """Return top, left, bottom and right of what is seen of the slide, level-0 pixels."""
+        if not self._slide_layer.visible:
+            return None
         view, scale = camera(self._viewer), np.asarray(self._slide_layer.scale[-2:], float)
         size = np.array(self._canvas_px()) / view.zoom
         middle = np.asarray(view.center[-2:]) - np.asarray(self._slide_layer.translate[-2:], float) + scale / 2
@@ -191,11 +196,9 @@ class LiveOverlay:
             for one in self._viewer.layers
             if isinstance(one, Shapes)
             and one.visible
-            and len(one.data) <= _MOST_SHAPES
+            and sum(map(len, one.data)) <= _MOST_CORNERS
             and "tissue_of" not in one.metadata.get(KEY, {})
         ]
 
-    def _areas(self) -> list[Any]:
-        if slide_of(self._slide_layer) is None:
-            return []
+    def _read_areas(self) -> list[Any]:
         return [area.geometry for one in self._drawings() for area in read_outlines(one, self._slide_layer)]

@@ -131,7 +131,7 @@ class ReadAnew:
         tiles = self._tiles[:count][order]
         began = time.perf_counter()
         amap = self._mapped(Features(values, run.part(tiles), run.encoder, run.slide))
-        if count >= _TRIAL:
+        if count >= _TRIAL and self._count:  # the first run of all loads and sets up what later ones find ready
             self._s_per_patch = (time.perf_counter() - began) / count
         self._ran, self._count = time.monotonic(), count
         return amap, tiles

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -105,16 +103,7 @@ def test_any_order_gives_the_same_file(
         )
     )
     np.testing.assert_array_equal(live.values, headless.values)
-    files = [h5py.File(tmp_path / name) for name in ("a.h5", "b.h5")]
-    names: list[str] = []
-    files[0].visit(names.append)
-    for name in ["/", *names]:
-        one, other = (file[name] for file in files)
-        assert json.dumps(dict(one.attrs), default=str) == json.dumps(dict(other.attrs), default=str)
-        if isinstance(one, h5py.Dataset):
-            assert one[...].tobytes() == other[...].tobytes()
-    for file in files:
-        file.close()
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     np.testing.assert_array_equal(np.sort(np.concatenate(told)), np.arange(len(grid)))
 
 
