@@ -40,10 +40,10 @@ def figure(folder: Path) -> None:
 
 
 def window() -> None:
-    """Show the window before a run, with the map, above a threshold, and with contributions."""
+    """Show the window before a run, with the map, above a threshold, with contributions, and with the gallery."""
     import napari
 
-    from napari_mil._napari.launch import add, show_panel
+    from napari_mil._napari.launch import add, show_gallery, show_panel
     from napari_mil._napari.samples import lesion
 
     viewer = napari.Viewer(title="napari-mil", show=True)
@@ -67,6 +67,13 @@ def window() -> None:
     tab.threshold.slider.setValue(0)
     tab.score.choose("contribution")
     shoot(viewer, "contribution.png")
+    gallery = show_gallery(viewer)
+    wait(0.5)
+    pump(lambda: not gallery.waiting)
+    gallery.step(1)
+    gallery.model.tick([0, 2], True)
+    gallery.model.tag([2], "artefact", True)
+    shoot(viewer, "gallery.png")
     viewer.close()
 
 
