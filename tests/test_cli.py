@@ -226,6 +226,7 @@ def test_train_on_extracted_features(command_line: Call, small_cohort: Path, tmp
             *("train", tmp_path / "cohort.csv", "--features", tmp_path / "f", "--out", tmp_path / "m"),
             *("--folds", 2, "--epochs", 8, "--patience", 8, "--title", "Two slides", "--device", "cpu", "--json"),
             *("--recipe", "halving", "--lr", "1e-3", "--max-patches", 5, "--no-class-weights", "--resume"),
+            *("--size", "hidden=24", "--size", "dropout=0.1"),
         )
     )
     how = json.loads((tmp_path / "m" / "summary.json").read_text())["recipe"]
@@ -235,6 +236,11 @@ def test_train_on_extracted_features(command_line: Call, small_cohort: Path, tmp
     assert said["auc_pooled"] == 1.0
     model = record(command_line("info", said["model"], "--json"))
     assert model["title"] == "Two slides"
+    assert (model["config"]["hidden"], model["config"]["dropout"]) == (24, 0.1)
+    again = ("train", tmp_path / "cohort.csv", "--features", tmp_path / "f", "--out", tmp_path / "n")
+    for wrong, status, why in (("hidden", 2, "NAME=VALUE"), ("width=3", 1, "width"), ("hidden=0.5", 1, "hidden")):
+        refused = command_line(*again, "--size", wrong)
+        assert (refused.returncode, why in refused.stderr) == (status, True)
     assert model["encoder"] == "colour-texture"
     assert (tmp_path / "m" / "metrics.csv").is_file()
     assert (tmp_path / "m" / "roc.png").is_file()

@@ -55,6 +55,18 @@ def recipe_name(name: str) -> str:
     return name
 
 
+def _size(text: str) -> tuple[str, float | str]:
+    """Return name and value of a size; `create_model` says whether the pooling has it."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE, such as hidden=256", param_hint="--size")
+    try:
+        number = float(value)
+    except ValueError:
+        return name, value
+    return name, int(number) if value.lstrip("+-").isdigit() else number
+
+
 @app.command()
 def train(
     cohort: Annotated[Path, typer.Argument(help="Table with columns slide, label and optionally patient, split.")],
@@ -75,6 +87,14 @@ def train(
             "are those of the original projects. Options below change single settings.",
         ),
     ] = "default",
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A size of the pooling that differs from its default, such as hidden=256 or dropout=0.25; may be "
+            "given several times.",
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Patient-disjoint folds; ignored where the table has splits.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights, order and sampling.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a training into --out was stopped.")] = False,
@@ -145,6 +165,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a MIL model on feature files with patient-disjoint folds."""
+    config = dict(map(_size, size or ()))
     given: dict[str, Any] = {
         "epochs": epochs,
         "patience": patience,
@@ -186,6 +207,7 @@ def train(
                 folds=folds,
                 title=title,
                 task=task,
+                config=config,
                 device=choose_device(device.value).device,
                 resume=resume,
             )

@@ -68,7 +68,7 @@ def iter_held_out(
     found = []
     for number, (path, name) in enumerate(zip(paths, names, strict=True)):
         model = fitting_model(path, bags.encoder).to(device)
-        notes = _refuse_leaks(name, model.card.training, cohort, rows)
+        notes = _refuse_leaks(name, model.card.training, cohort, rows, bags.quickhashes)
         class_names = _class_names(name, model.card, cohort)
         chances = []
         for done, row in enumerate(rows, start=number * len(rows) + 1):
@@ -99,8 +99,10 @@ def _test_rows(cohort: Cohort) -> list[int]:
     return [row for row, split in enumerate(cohort.splits) if split == "test"]
 
 
-def _refuse_leaks(who: str, training: Mapping[str, Any], cohort: Cohort, rows: Sequence[int]) -> tuple[str, ...]:
-    """Refuse a model trained on what it is to be judged on; return what could not be checked."""
+def _refuse_leaks(
+    who: str, training: Mapping[str, Any], cohort: Cohort, rows: Sequence[int], quickhashes: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Refuse a model trained on what it is to be judged on, by name or scan; return what could not be checked."""
     names = {
         "slides": {slide_name(cohort.slides[row]) for row in rows},
         "patients": {cohort.patients[row] for row in rows},
@@ -116,6 +118,12 @@ def _refuse_leaks(who: str, training: Mapping[str, Any], cohort: Cohort, rows: S
                 f"{who} was trained on {len(shared)} {what} of this cohort ({shown}): a leak, the figures would "
                 "measure memory. Remove them from the table, or give the folder of the training run instead."
             )
+    scans = {cohort.slides[row] for row in rows if quickhashes.get(cohort.slides[row]) in seen.get("scans", ())}
+    if scans:
+        raise EvaluationError(
+            f"{who} was trained on slides of this cohort under other names ({', '.join(sorted(scans)[:_SHOWN])}; their "
+            "files have the same hash): a leak, the figures would measure memory. Remove them from the table."
+        )
     return ()
 
 

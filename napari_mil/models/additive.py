@@ -59,6 +59,18 @@ class AdditivePooling(TokenModel):
             nn.Linear(hidden, psi_dim), nn.ReLU(), nn.Linear(psi_dim, psi_dim), nn.ReLU(), nn.Linear(psi_dim, n_classes)
         )
 
+    def initialise(self, generator: torch.Generator) -> None:
+        r"""Begin without biases and with He's variance; see `MILModel.initialise`.
+
+        What enters :math:`\psi` is of the order of 1 / N, so that its biases would drown it. Without them
+        :math:`\psi(a h) = a \, \psi(h)` at first, for every number of patches.
+        """
+        for network, slope in ((self.m, 0.2), (self.psi, 0.0)):
+            for layer in network:
+                if isinstance(layer, nn.Linear):
+                    nn.init.kaiming_uniform_(layer.weight, slope, nonlinearity="leaky_relu", generator=generator)
+                    nn.init.zeros_(layer.bias)
+
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""
         absorb(self.projection, mean, std)

@@ -92,7 +92,7 @@ def card_training(
         "folds": len(folds),
         "fold_aucs": [_known(fold.auc) for fold in folds],
         "epochs": epochs,
-        "seen": fingerprints(cohort, np.arange(len(cohort))),
+        "seen": fingerprints(cohort, np.arange(len(cohort)), {}),
         "auc_mean": _known(mean),
         "auc_sd": _known(sd),
         "patches_per_slide": patches_per_slide,

@@ -32,6 +32,8 @@ class Job:
         Features, in the cohort's order.
     sizes : (S,) int64
         Patches of each.
+    quickhashes : mapping of str to str
+        Hash of the file of each slide that is known.
     pooling : str
         Name of the model.
     config : mapping
@@ -49,6 +51,7 @@ class Job:
     cohort: Cohort
     bags: Sequence[NDArray[np.float32]]
     sizes: NDArray[np.int64]
+    quickhashes: Mapping[str, str]
     pooling: str
     config: Mapping[str, Any]
     recipe: Recipe

@@ -38,7 +38,7 @@ def fold_training(job: Job, part: Fold, result: FoldResult, validation: pd.DataF
     return {
         **_common_training(job),
         "note": f"Model of fold {result.fold}; auc is on the {result.n_test} test slides of patients it had not seen.",
-        "seen": fingerprints(job.cohort, np.concatenate([part.train, part.val])),
+        "seen": fingerprints(job.cohort, np.concatenate([part.train, part.val]), job.quickhashes),
         **_plain(asdict(result)),
         **({} if threshold is None else {"threshold": threshold}),
     }
@@ -62,7 +62,7 @@ def final_training(job: Job, result: TrainingResult, validation: pd.DataFrame) -
         "folds": len(result.folds),
         "fold_aucs": [_plain(asdict(fold))["auc"] for fold in result.folds],
         "epochs": result.epochs,
-        "seen": fingerprints(job.cohort, np.arange(len(job.cohort))),
+        "seen": fingerprints(job.cohort, np.arange(len(job.cohort)), job.quickhashes),
         **({"threshold": float(np.median(known))} if known else {}),
         **_plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
     }
@@ -77,9 +77,10 @@ def chosen_threshold(cohort: Cohort, validation: pd.DataFrame) -> float | None:
     return None if np.isnan(threshold) else threshold
 
 
-def fingerprints(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, list[str]]:
-    """Return the fingerprints of the slides at some rows and of their patients."""
+def fingerprints(cohort: Cohort, rows: NDArray[np.int64], quickhashes: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the fingerprints of the slides at some rows and of their patients, and the hashes of the scans known."""
     return {
+        "scans": sorted({quickhashes.get(cohort.slides[row], "") for row in rows} - {""}),
         "slides": sorted({fingerprint(slide_name(cohort.slides[row])) for row in rows}),
         "patients": sorted({fingerprint(cohort.patients[row]) for row in rows}),
     }
@@ -108,7 +109,7 @@ def _common_training(job: Job) -> dict[str, Any]:
     seed = recipe.pop("seed")
     return {
         "slides_per_class": counts,
-        "patches_per_slide": patchesfingerprints(job),
+        "patches_per_slide": _patches_seen(job),
         "seed": seed,
         "recipe": recipe,
         "device": job.device,
@@ -116,7 +117,7 @@ def _common_training(job: Job) -> dict[str, Any]:
     }
 
 
-def patchesfingerprints(job: Job) -> dict[str, Any]:
+def _patches_seen(job: Job) -> dict[str, Any]:
     """Return how many patches the slides have, and how training looked at them."""
     sizes = job.sizes
     seen = {"least": int(sizes.min()), "median": float(np.median(sizes)), "most": int(sizes.max())}

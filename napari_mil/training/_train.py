@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..errors import ExportError
+from ..errors import ExportError, ModelError
 from ..files import claimed
 from ..models import MILModel
 from ..progress import Pacer, Steps
@@ -117,6 +117,7 @@ def iter_train(
         cohort=cohort,
         bags=Picked(bags.values, cohort.slides),
         sizes=np.array([sizes[slide] for slide in cohort.slides], dtype=np.int64),
+        quickhashes=bags.quickhashes,
         pooling=pooling,
         config=config or {},
         recipe=recipe,
@@ -124,6 +125,7 @@ def iter_train(
         out=_make_folder(Path(out)),
         origin={"title": title, "task": task, **_origin(bags.encoder)},
     )
+    _check_sizes(job)
     with claimed(job.out / "training.lock", ExportError, f"Another training writes into {job.out}", "folder"):
         kept = Resume(job.out, _key(job, bags, folds), go_on=resume)
         pacer = Pacer(_STAGE, (len(parts) + 1) * recipe.epochs, unit="epochs")
@@ -297,6 +299,14 @@ def _make_folder(out: Path) -> Path:
     except OSError as error:
         raise ExportError(f"Cannot make the folder {out}: {error.strerror}. Choose another one.") from error
     return out
+
+
+def _check_sizes(job: Job) -> None:
+    """Say before anything is computed that the model cannot be made so."""
+    try:
+        job.new_model(FINAL)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 def _resolve(device: str) -> str:

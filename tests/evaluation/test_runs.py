@@ -163,6 +163,14 @@ def test_leaks_are_refused(held_out, training, said):
         finish(iter_held_out([save(seen=seen(*training))], cohort, bags))
 
 
+def test_a_renamed_scan_is_a_leak(held_out):
+    save, cohort, bags = held_out
+    known = replace(bags, quickhashes={"s4": "c0ffee", "s5": "beef"})
+    card = seen(["t1"], ["q"]) | {"scans": ["c0ffee"]}
+    with pytest.raises(EvaluationError, match=r"under other names \(s4; "):
+        finish(iter_held_out([save(seen=card)], cohort, known))
+
+
 def test_what_could_not_be_checked_is_said(held_out):
     save, cohort, bags = held_out
     (one,) = finish(iter_held_out([save()], cohort, bags))
