@@ -68,6 +68,14 @@ class AnnotationError(NapariMilError):
     """An annotation file cannot be read, or belongs to another slide."""
 
 
+class WorkError(NapariMilError):
+    """A file with the work on a slide cannot be read or written, or belongs to another slide."""
+
+
+class SlideMovedError(WorkError):
+    """The slide that a file of work names is not where it was, nor beside the file."""
+
+
 class EvaluationError(NapariMilError):
     """Finished training runs or saved models cannot be read, compared or judged."""
 

@@ -1,4 +1,4 @@
-"""What a person has set in the window and wants to find again: scales of slides, colours, the last training's choices.
+"""What a person has set in the window and wants to find again: scales, colours, training choices, recent slides.
 
 Kept in one small JSON file in the user's configuration folder (``NAPARI_MIL_CONFIG`` names another). One entry is set
 in the file itself: ``"tile_cache_gb"``, the memory for decoded tiles. Only the window
@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 MOST_SCALES = 1000
 """Slides whose scale is kept; those set longest ago are dropped first."""
+
+MOST_RECENT = 10
+"""Slides and files of work that are listed as recent."""
 
 _MOST_BYTES = 1_000_000
 _LEAST_CACHE_GB, _MOST_CACHE_GB = 0.05, 1e5
@@ -62,12 +65,18 @@ class Preferences:
         Most memory for decoded tiles of all slides together, in 10^9 bytes; None for what suits the machine.
     training : mapping of str to str or int
         What was chosen in the Train panel, by field.
+    recent : tuple of str
+        Paths of slides and files of work, the last one opened first.
+    tour_seen : bool
+        Whether the tour has been shown.
     """
 
     scales: Mapping[str, OwnScale] = field(default_factory=dict)
     true_colours: bool = True
     tile_cache_gb: float | None = None
     training: Mapping[str, str | int] = field(default_factory=dict)
+    recent: tuple[str, ...] = ()
+    tour_seen: bool = False
 
 
 def preferences_file() -> Path:
@@ -151,6 +160,38 @@ def keep_training(choices: Mapping[str, str | int]) -> None:
     _write(replace(read_preferences(), training=dict(choices)))
 
 
+def keep_recent(path: Path) -> None:
+    """Put a slide or a file of work at the head of the recent ones.
+
+    Parameters
+    ----------
+    path : Path
+        It.
+
+    Raises
+    ------
+    NapariMilError
+        If the disk refuses.
+    """
+    known, own = read_preferences(), str(path.absolute())
+    recent = (own, *(one for one in known.recent if one != own))[:MOST_RECENT]
+    if recent != known.recent:
+        _write(replace(known, recent=recent))
+
+
+def keep_tour_seen() -> None:
+    """Remember that the tour has been shown.
+
+    Raises
+    ------
+    NapariMilError
+        If the disk refuses.
+    """
+    known = read_preferences()
+    if not known.tour_seen:
+        _write(replace(known, tour_seen=True))
+
+
 def _parsed(raw: Any) -> Preferences:
     """Return the preferences in parsed JSON; single entries that make no sense are left out."""
     if not isinstance(raw, dict):
@@ -171,7 +212,16 @@ def _parsed(raw: Any) -> Preferences:
         for key, value in (chosen if isinstance(chosen, dict) else {}).items()
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
-    return Preferences(scales, raw.get("true_colours") is not False, _cache_gb(raw.get("tile_cache_gb")), training)
+    paths = raw.get("recent")
+    recent = tuple(path for path in (paths if isinstance(paths, list) else []) if isinstance(path, str))[:MOST_RECENT]
+    return Preferences(
+        scales,
+        raw.get("true_colours") is not False,
+        _cache_gb(raw.get("tile_cache_gb")),
+        training,
+        recent,
+        raw.get("tour_seen") is True,
+    )
 
 
 def _cache_gb(raw: Any) -> float | None:
@@ -187,6 +237,8 @@ def _write(known: Preferences) -> None:
         "true_colours": known.true_colours,
         "tile_cache_gb": known.tile_cache_gb,
         "training": dict(known.training),
+        "recent": list(known.recent),
+        "tour_seen": known.tour_seen,
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from .errors import NapariMilError
 
 _PACKAGE = Path(__file__).resolve().parent
+SAMPLE_SLIDES = ("sample-lesion.tif", "sample-normal.tif")
 DEMO_MODELS = ("demo-gated-attention.safetensors", "demo-mean.safetensors")
 """Trained on generated slides only: they show how the tool works and say nothing of patients."""
 

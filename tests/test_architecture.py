@@ -22,7 +22,7 @@ FLOORS = [
     {"annotations"},
     {"evaluation"},
     {"export"},
-    {"results"},
+    {"results", "work_file", "help_pages"},
     {"pipeline"},
     {"cohort", "describe", "describe_features", "describe_evaluation", "encoder_list", "console"},
     {"_napari"},

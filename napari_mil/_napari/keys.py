@@ -35,8 +35,9 @@ PREVIOUS_KEY = Key("Alt-,", "Open the previous slide in the folder")
 HIDE_KEY = Key("H", "Hide the maps while it is held")
 UNDO_KEY = Key("Alt-Z", "Undo the last change to how the map is shown")
 REDO_KEY = Key("Alt-Shift-Z", "Redo it")
+SAVE_KEY = Key("Alt-S", "Save the work on this slide")
 GALLERY_KEY = Key("Alt-G", "Show the gallery of patches")
-KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY, HIDE_KEY, UNDO_KEY, REDO_KEY, GALLERY_KEY)
+KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY, HIDE_KEY, UNDO_KEY, REDO_KEY, SAVE_KEY, GALLERY_KEY)
 
 
 def bind_keys(viewer: napari.Viewer, actions: Mapping[Key, Callable[[], None]]) -> None:

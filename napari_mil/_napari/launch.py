@@ -220,6 +220,22 @@ def _session() -> Session | None:
     return None if viewer is None else attach(viewer)
 
 
+def show_help(title: str = "") -> None:
+    """Show the help, at the page of a panel where one is named (menu entry)."""
+    session = _session()
+    if session is not None:
+        session.show_help(title)
+
+
+def show_tour() -> None:
+    """Show the way through the panel in three cards (menu entry)."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        show_panel(viewer).start_tour()
+
+
 def outline_tissue() -> None:
     """Outline the tissue of the active slide, in the background (menu entry)."""
     import napari

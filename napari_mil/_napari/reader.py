@@ -30,11 +30,14 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     """
     from ..features import recognise
     from ..slides import can_open
+    from ..work_file import is_work_file
     from .annotating import is_annotation_file
 
     paths = [path] if isinstance(path, str) else list(path)
     if not paths:
         return None
+    if all(is_work_file(p) for p in paths):
+        return read_works
     if all(is_map_file(p) for p in paths):
         return read_maps
     if all(can_open(p) for p in paths):
@@ -219,6 +222,33 @@ def read_outlines(path: str | list[str]) -> list[LayerData]:
     panel.tabs.setCurrentWidget(panel.annotate_tab)
     for one in paths:
         panel.annotate_tab.files.read(one)
+    return [(None,)]  # type: ignore[list-item]
+
+
+def read_works(path: str | list[str]) -> list[LayerData]:
+    """Show the work on a slide, with its slide, as soon as it is read beside the window.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One file; of several the first.
+
+    Returns
+    -------
+    list of (None,)
+        No layer yet, in npe2's words.
+
+    Raises
+    ------
+    WorkError
+        If there is no window.
+    """
+    import napari
+
+    from .work_file import keeper_of
+
+    file = Path(path if isinstance(path, str) else path[0])
+    keeper_of(napari.current_viewer(), file).open(file)
     return [(None,)]  # type: ignore[list-item]
 
 

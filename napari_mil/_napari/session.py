@@ -20,8 +20,10 @@ from .keys import (
     NEXT_KEY,
     PREVIOUS_KEY,
     REDO_KEY,
+    SAVE_KEY,
     UNDO_KEY,
     ZOOM_KEYS,
+    Key,
     bind_held_key,
     bind_keys,
 )
@@ -33,8 +35,10 @@ from .overlay import front_overlay, overlay_of
 from .streaming import Stream, stream_of
 from .tags import TagBook
 from .viewers import camera
+from .widgets.help_page import HelpPage
 from .widgets.overview import Overview
 from .widgets.slide_details import SlideDetails
+from .work_file import WorkKeeper, remember
 from .worker import Job, JobSlot
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 
 OVERVIEW = "Overview"
 DETAILS = "Slide details"
+HELP = "Help"
 
 
 class Session(QObject):
@@ -69,8 +74,10 @@ class Session(QObject):
         self._stepping = JobSlot()
         self.bags = BagOpener(viewer, window.centralWidget())
         self.tags = TagBook()
+        self.work = WorkKeeper(self)
         self.overview = Overview()
         self.details: SlideDetails | None = None
+        self.help: HelpPage | None = None
         self._dock(self.overview, OVERVIEW, "left")
         self.where = QLabel(window)
         self.where.setContentsMargins(8, 0, 8, 0)
@@ -87,6 +94,12 @@ class Session(QObject):
         window.destroyed.connect(partial(_stop, self._streams))
         window.destroyed.connect(self._stepping.abandon)
         window.destroyed.connect(self.bags.abandon)
+        window.destroyed.connect(self.work.jobs.abandon)
+
+    @property
+    def viewer(self) -> napari.Viewer:
+        """The viewer whose slides it attends to."""
+        return self._viewer
 
     @property
     def _viewer(self) -> napari.Viewer:
@@ -113,11 +126,14 @@ class Session(QObject):
         self.overview.chosen.connect(self._bring_forward)
         self.overview.stepped.connect(self.step)
         self.overview.details.connect(self.show_details)
-        actions = {key: partial(self._magnify, preset) for key, preset in zip(ZOOM_KEYS, PRESETS, strict=True)}
+        actions: dict[Key, Callable[[], None]] = {
+            key: partial(self._magnify, preset) for key, preset in zip(ZOOM_KEYS, PRESETS, strict=True)
+        }
         actions[FIT_KEY] = partial(self._magnify, 0.0)
         actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(self.step, 1), partial(self.step, -1)
         actions[UNDO_KEY], actions[REDO_KEY] = partial(self._change_map, "undo"), partial(self._change_map, "redo")
         actions[GALLERY_KEY] = self._show_gallery
+        actions[SAVE_KEY] = self.work.pick_and_save
         bind_keys(viewer, actions)
         bind_held_key(viewer, HIDE_KEY, self._hide_maps)
 
@@ -179,6 +195,19 @@ class Session(QObject):
         dock.show()
         self._tell()
 
+    def show_help(self, title: str = "") -> None:
+        """Show the help beside the window, at the page of a panel where one is named."""
+        if self.help is None:
+            self.help = HelpPage()
+        fresh = not _docked(self.help)
+        dock = self._dock(self.help, HELP, "right")
+        if fresh:
+            dock.setFloating(True)
+            dock.resize(560, 600)
+        dock.show()
+        dock.raise_()
+        self.help.show_page(title)
+
     def _dock(self, widget: QWidget, name: str, area: str) -> QDockWidget:
         """Return a widget's dock; closing one by its cross, napari destroys it and lets the widget go."""
         if not _docked(widget):
@@ -186,6 +215,10 @@ class Session(QObject):
             widget.show()
         dock: QDockWidget = widget.parent()
         return dock
+
+    def bring_forward(self, layer: Layer) -> None:
+        """Show a slide in place of the one in front."""
+        self._bring_forward(layer)
 
     def _bring_forward(self, layer: Layer) -> None:
         """Show a slide; those put aside for it hold neither file nor memory until they are shown again."""
@@ -205,7 +238,9 @@ class Session(QObject):
             self._streams[id(layer)] = stream
             stream.start(layer)
             layer.events.data.connect(self._data_changed)
-        if slide_of(layer) is not None:
+        slide = slide_of(layer)
+        if slide is not None:
+            remember(slide.path)
             self._dock(self.overview, OVERVIEW, "left")
             for event in (layer.events.visible, layer.events.name, layer.events.scale):
                 event.connect(self._later)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QToolButton, QVBoxLayout
 
 from ...describe import left_out
 from ...maps import DISCLAIMER, PatchTags
+from ...preferences import read_preferences
 from ...progress import Progress
+from ...samples import SAMPLE_SLIDES
 from ...slides import slide_name
 from ..export_job import Wanted, export_steps, options_as_shown
-from ..layers import KEY, made_from, tissue_layer_data
+from ..layers import KEY, made_from, slide_of, tissue_layer_data
 from ..live import LiveOverlay
 from ..overlay import Overlay
 from ..overlay_data import overlay_layer_data
@@ -29,6 +32,7 @@ from .heatmap_tab import HeatmapTab
 from .legend import CanvasLegend, main_window_of
 from .run_request import RunRequest, progress_line
 from .run_tab import RunTab
+from .tour import Tour
 
 if TYPE_CHECKING:
     import napari
@@ -61,8 +65,16 @@ class MILPanel(DockPanel):
         self.tabs.addTab(self.heatmap_tab, "Heatmap")
         self.compare_tab = CompareTab(napari_viewer, self)
         self.tabs.addTab(self.compare_tab, "Compare")
+        self.compare_tab.legends_changed.connect(self._renew_legend)
         self.annotate_tab = AnnotateTab(napari_viewer, self)
         self.tabs.addTab(self.annotate_tab, "Annotate")
+        self.help = QToolButton(self)
+        self.help.setText("?")
+        self.help.setToolTip("Help on this tab (F1)")
+        self.help.setShortcut("F1")
+        self.help.clicked.connect(self._show_help)
+        self.tabs.setCornerWidget(self.help, Qt.Corner.TopRightCorner)
+        self.tour: Tour | None = None
         quiet = QLabel(f"A map shows {DISCLAIMER}.", self)
         quiet.setStyleSheet("font-size: 11px;")
         quiet.setWordWrap(True)
@@ -165,6 +177,9 @@ class MILPanel(DockPanel):
             self.heatmap_tab.disconnect_viewer()
             self.compare_tab.disconnect_viewer()
             self.annotate_tab.disconnect_viewer()
+            if self.tour is not None:
+                self.tour.deleteLater()
+                self.tour = None
             if self.legend is not None:
                 self.legend.deleteLater()
                 self.legend = None
@@ -180,6 +195,20 @@ class MILPanel(DockPanel):
         self._show_legend(self.heatmap_tab.overlay)
         self.no_scale = CanvasNote(window.centralWidget(), NO_SCALE)
         self.run_tab.refresh_slides()
+        self.tour = Tour(window.centralWidget(), self)
+        if not read_preferences().tour_seen and any(_is_sample(layer) for layer in self._viewer.layers):
+            self.tour.start()
+
+    def start_tour(self) -> None:
+        """Show the way through the panel, in three cards."""
+        self.come_forward()
+        if self.tour is not None:
+            self.tour.start()
+
+    def _show_help(self) -> None:
+        session = attach(self._viewer)
+        if session is not None:
+            session.show_help(self.tabs.tabText(self.tabs.currentIndex()))
 
     def _run_done(self, done: tuple[RunResult, LayerData]) -> None:
         result, outline = done
@@ -252,7 +281,7 @@ class MILPanel(DockPanel):
         """Say what is seen: while a run's own map grows and is not hidden, that."""
         if self.legend is not None:
             live = self.live if self.live is not None and self.live.seen else None
-            self.legend.show_overlay(live or overlay)
+            self.legend.show_overlay(None if self.compare_tab.holds_legends else (live or overlay))
 
     def _show_live(self) -> None:
         self._show_legend(self.heatmap_tab.overlay)
@@ -261,6 +290,9 @@ class MILPanel(DockPanel):
         window = main_window_of(self)
         size = (self if window is None else window.centralWidget()).size()
         return size.height(), size.width()
+
+    def _renew_legend(self) -> None:
+        self._show_legend(self.heatmap_tab.overlay)
 
     def _show_no_scale(self, missing: bool) -> None:
         if self.no_scale is not None:
@@ -287,3 +319,8 @@ def _run_steps(request: RunRequest, live: LiveMap) -> Steps[tuple[RunResult, Lay
         live=live,
     )
     return result, tissue_layer_data(result.mask, result.slide)
+
+
+def _is_sample(layer: Layer) -> bool:
+    slide = slide_of(layer)
+    return slide is not None and slide.path.name in SAMPLE_SLIDES

@@ -27,6 +27,7 @@ from .also_field import AlsoField
 from .choice_box import Choice, ChoiceBox
 from .choices import encoder_choices, encoder_wanted, find_devices
 from .model_field import ModelField
+from .recent_slides import RecentSlides
 from .run_request import RunRequest, progress_line
 from .slide_fields import ColourField, ScaleField
 from .tissue_fields import TissueFields
@@ -162,6 +163,7 @@ class RunTab(QWidget):
         if self._viewer.layers.selection.active not in known:  # opened just now
             self._follow_active()
         self._slide_changed()
+        self.recent.refresh(slide_open=bool(layers))
         self.scale_missing.emit(any(mpp_of(layer) is None for layer in layers))
 
     def _build(self) -> None:
@@ -204,7 +206,9 @@ class RunTab(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 2)
         buttons.addWidget(self.cancel, 1)
+        self.recent = RecentSlides(self._viewer, self)
         layout = QVBoxLayout(self)
+        layout.addWidget(self.recent)
         layout.addLayout(self._form)
         layout.addLayout(buttons)
         for widget in (self.bar, self.status):
