@@ -11,6 +11,7 @@ import pytest
 import napari_mil as nm
 from napari_mil._napari.overlay import overlay_of
 from napari_mil._napari.viewers import camera
+from napari_mil._napari.widgets.panel import MILPanel
 from napari_mil.maps import compare_maps
 
 
@@ -39,6 +40,7 @@ def compared(open_window, run_panel, qtbot, small_slide: Path, own_folders: Path
 
 def test_compare_in_the_window(compared, qtbot) -> None:
     viewer, tab = compared
+    panel = tab.window().findChild(MILPanel)
     maps = [one.map for one in map(overlay_of, viewer.layers) if one is not None]
     assert {amap.model.title for amap in maps} >= {"Untrained", "Other"}
     first, second = tab.comparison.maps[:2]
@@ -48,6 +50,8 @@ def test_compare_in_the_window(compared, qtbot) -> None:
 
     tab.mode.choose("swipe")
     assert tab.pair.swiping
+    assert not panel.legend.isVisible()  # each of the two has its own
+    assert all(legend.isVisible() for _, legend in tab._legends)
     tab.divider.setValue(250)
     width = tab.pair._canvas()._scene_canvas.physical_size[0]
     (_, left), (_, right) = tab.pair._clips

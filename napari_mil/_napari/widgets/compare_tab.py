@@ -67,6 +67,7 @@ class CompareTab(QWidget):
     """
 
     outcome = Signal(object)
+    legends_changed = Signal()
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -109,6 +110,11 @@ class CompareTab(QWidget):
     def comparison(self) -> MapComparison | None:
         """What is compared now, or None with fewer than two maps."""
         return self._comparison
+
+    @property
+    def holds_legends(self) -> bool:
+        """Whether two maps are shown at once, each with a legend of its own."""
+        return bool(self._legends)
 
     def _build(self) -> None:
         self.maps = QListWidget(self)
@@ -318,6 +324,7 @@ class CompareTab(QWidget):
             self._legends.append((overlay, legend))
             layer.events.visible.connect(self._renew_legends)
         self._renew_legends()
+        self.legends_changed.emit()
 
     def _renew_legends(self, *_: Any) -> None:
         for overlay, legend in self._legends:
@@ -336,6 +343,7 @@ class CompareTab(QWidget):
             overlay.hold_limits(None)
             overlay.restore(record)
         self._drop_own()
+        self.legends_changed.emit()
 
     def _show_difference(self, numbers: tuple[int, int], mode: str) -> None:
         if self._comparison is None:
