@@ -246,6 +246,9 @@ def _aside(folder: Path) -> Iterator[Path]:
         done = True
     except OSError as err:
         raise ExportError(cannot_write(folder, err)) from err
+    except ExportError as err:
+        # say where it was to be, not where it was written meanwhile
+        raise ExportError(str(err).replace(str(aside), str(folder))) from err
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)

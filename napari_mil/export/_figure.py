@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..errors import ExportError
-from ..files import replacing
 from ..maps import DISCLAIMER, effective_patches, normalised_entropy
 from ._display import Display
 from ._folders import check_ending
@@ -28,6 +27,7 @@ from ._picture import (
     fills_slide,
     l0_mpp_yx,
     read_window,
+    save_figure,
     tissue_window,
     whole_slide,
 )
@@ -109,8 +109,7 @@ def overlay_figure(
     shown = display or Display()
     subject = _Subject(slide, amap, shown.view(amap), shown, tissue_window(slide, amap))
     figure = _compose(subject, max_px)
-    with replacing(target, ExportError) as partial:
-        figure.savefig(partial, facecolor="white", metadata={"Software": None} if target.suffix == ".png" else None)
+    save_figure(figure, target, metadata={"Software": None} if target.suffix == ".png" else None)
     return target
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import ExportError
+from ..files import replacing
 from ..maps import enlarged, paint, smoothed, smoothing_factor
 from ._colour_bar import draw_colour_bar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -36,6 +41,14 @@ class Window:
     def extent(self) -> tuple[float, float, float, float]:
         """Left, right, bottom, top as matplotlib's imshow wants it."""
         return self.col, self.col + self.width, self.row + self.height, self.row
+
+
+def save_figure(figure: Figure, target: Path, **options: Any) -> None:
+    """Write a figure whole or not at all; matplotlib's own writers fail in other ways than words on a full disk."""
+    file = io.BytesIO()
+    figure.savefig(file, format=target.suffix.lower().lstrip("."), facecolor="white", **options)
+    with replacing(target, ExportError) as partial:
+        partial.write_bytes(file.getbuffer())
 
 
 def add_axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:

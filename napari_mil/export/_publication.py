@@ -11,8 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..errors import ExportError
-from ..files import replacing
 from ..maps import DISCLAIMER, colours
 from ..progress import Pacer, Progress, Steps
 from ._display import Display
@@ -30,6 +28,7 @@ from ._picture import (
     patch_value,
     patch_value_words,
     read_window,
+    save_figure,
     tissue_window,
     whole_slide,
 )
@@ -134,9 +133,8 @@ def write_figure(
     _draw_foot(figure, amap)
     # words stay words, and the same figure gives the same file
     settings: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "napari-mil"}
-    with mpl.rc_context(settings), replacing(target, ExportError) as partial:
-        date = {"Date": None} if target.suffix.lower() == ".svg" else None
-        figure.savefig(partial, facecolor="white", dpi=_DPI, metadata=date)
+    with mpl.rc_context(settings):
+        save_figure(figure, target, dpi=_DPI, metadata={"Date": None} if target.suffix.lower() == ".svg" else None)
     return target
 
 
