@@ -9,7 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_REACH = 3.0  # times the mean distance from one known cell to the next, if they lay evenly
+_REACH = 2.0  # times the mean distance from one clump of known cells to the next, if they lay evenly
+_CLUMP = 16  # cells; larger ones are regions that somebody wanted first, and say nothing of what lies far from them
 _NEAR, _FAR = 0.6, 0.25
 
 
@@ -28,7 +29,7 @@ def fill_between(
     Returns
     -------
     values : (rows, cols) float32
-        NaN outside ``whole``, and farther from every known cell than three times their mean distance.
+        NaN outside ``whole``, and farther from every known cell than twice the mean distance of their clumps.
     strength : (rows, cols) float32
         1 where a value is known, from 0.6 down to 0.25 where it is a neighbour's, 0 where there is none.
     """
@@ -37,10 +38,11 @@ def fill_between(
     strength = known.astype(np.float32)
     if count == 0 or count == int(whole.sum()):
         return values, strength
-    from scipy.ndimage import distance_transform_edt
+    from scipy.ndimage import distance_transform_edt, label
 
     away, (rows, cols) = distance_transform_edt(~known, return_indices=True)
-    reach = max(2.0, _REACH * float(np.sqrt(whole.sum() / count)))
+    clump = min(count / label(known)[1], _CLUMP)
+    reach = max(2.0, _REACH * float(np.sqrt(clump * whole.sum() / count)))
     near = whole & ~known & (away <= reach)
     filled = np.where(near, values[rows, cols], values)
     strength[near] = _NEAR - (_NEAR - _FAR) * away[near] / reach

@@ -14,9 +14,10 @@ def spread_out(places: NDArray[np.floating], spacing: float) -> NDArray[np.int64
     """Order places so that each pass covers all of them more densely than the one before.
 
     The first pass takes one place of all, the next one of each square of a lattice with half that edge, and so on down
-    to squares of ``spacing``: in each square that holds none yet the one nearest its middle. What is left comes last.
-    Within a pass the places keep the order in which they were given, so that neighbours that are read one after the
-    other stay so; hence the last pass, of the most places, is read as it always was.
+    to squares of ``spacing``: in each square that holds none yet the one nearest its middle. Such a pass goes over its
+    places in van der Corput's order, so that it covers all evenly also while it lasts. What is left, most of the
+    places, comes last and in the order in which it was given, so that neighbours that share something are still read
+    one after the other.
 
     Parameters
     ----------
@@ -53,4 +54,14 @@ def spread_out(places: NDArray[np.floating], spacing: float) -> NDArray[np.int64
         begins = np.r_[True, (np.diff(square[order], axis=0) != 0).any(axis=1)]
         chosen = order[begins]
         rank[chosen[rank[chosen] == passes]] = number
-    return np.argsort(rank, kind="stable").astype(np.int64)
+    members = [np.flatnonzero(rank == number) for number in range(passes + 1)]
+    return np.concatenate([*(taken[_halving(len(taken))] for taken in members[:-1]), members[-1]])
+
+
+def _halving(n: int) -> NDArray[np.int64]:
+    """Return 0 to n - 1 in van der Corput's order: those with mirrored binary digits, ascending."""
+    bits = max(1, (n - 1).bit_length())
+    numbers = np.arange(1 << bits)
+    mirrored = sum(((numbers >> k) & 1) << (bits - 1 - k) for k in range(bits))
+    order = np.asarray(mirrored, np.int64)
+    return order[order < n]
