@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import tracemalloc
 import uuid
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from napari_mil.annotations import read_annotations
 from napari_mil.errors import AnnotationError, ExportError
-from napari_mil.export import Display, write_map_geojson
+from napari_mil.export import Display, write_hot_spots_geojson, write_map_geojson, write_outline_geojson
 from napari_mil.maps import colours
 
 
@@ -103,3 +104,72 @@ def test_no_folder(scene, tmp_path):
     with pytest.raises(ExportError, match="Cannot write"):
         write_map_geojson(tmp_path / "no" / "a.geojson", scene.amap)
     assert list(tmp_path.iterdir()) == []
+
+
+def rings_of(geometry):
+    parts = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    return [ring for part in parts for ring in part]
+
+
+def test_hot_spots_and_outline_are_what_qupath_reads(scene, map_of, tmp_path):
+    corners = [(100 * r, 100 * c) for r in range(3) for c in range(3)] + [(900, 900)]
+    raw = np.array([1, 1, 1, 1, 0, 1, 1, 1, 1, 2], np.float32)
+    amap = map_of(scene.slide, corners, tile=100.0, loo=(np.stack([raw * 0, raw]), "leave_one_out"))
+    display = Display(class_index=1, threshold=1)
+    files = [write_hot_spots_geojson, write_outline_geojson]
+    for write in files:
+        document = json.loads(write(tmp_path / "a.geojson", amap, display=display).read_text(), parse_constant=strict)
+        ids = [feature["id"] for feature in document["features"]]
+        assert [str(uuid.UUID(one)) for one in ids] == ids
+        assert len(set(ids)) == len(ids)
+        for feature in document["features"]:
+            assert feature["properties"]["objectType"] == "annotation"
+            assert len(feature["properties"]["classification"]["color"]) == 3
+            assert all(ring[0] == ring[-1] and len(ring) >= 4 for ring in rings_of(feature["geometry"]))
+            assert all(isinstance(v, float) for v in feature["properties"]["measurements"].values())
+    single, ring = load(write_hot_spots_geojson(tmp_path / "h.geojson", amap, display=display))["features"]
+    [peak] = [v for name, v in single["properties"]["measurements"].items() if name.startswith("Peak")]
+    assert peak == 2
+    assert ring["properties"]["measurements"]["Patches"] == 8
+    assert ring["properties"]["measurements"]["Area mm^2"] == pytest.approx(8 * 0.05**2)
+    assert len(ring["geometry"]["coordinates"]) == 2  # the hole
+    assert (ring["properties"]["measurements"]["Centroid X px"], single["properties"]["name"]) == (150.0, "Hot spot 1")
+    [outline] = load(write_outline_geojson(tmp_path / "o.geojson", amap, display=display))["features"]
+    assert len(outline["geometry"]["coordinates"]) == 2
+    assert "9 of 10 patches" in outline["properties"]["name"]
+    [everything] = load(write_outline_geojson(tmp_path / "o.geojson", amap))["features"]
+    assert everything["properties"]["measurements"]["Patches"] == 10
+
+
+def test_hot_spots_without_a_threshold_are_refused_in_words(scene, tmp_path):
+    with pytest.raises(ExportError, match="none is chosen"):
+        write_hot_spots_geojson(tmp_path / "a.geojson", scene.amap, display=Display())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tiles_below_the_threshold_in_other_colours(scene, tmp_path):
+    display = Display(threshold=0.6, inverted=True, colours="magma")
+    features = load(write_map_geojson(tmp_path / "a.geojson", scene.amap, display=display))["features"]
+    assert [f["properties"]["measurements"]["Attention (rank)"] for f in features] == pytest.approx([0.4, 0.2])
+    assert features[0]["properties"]["color"] == colours(scene.amap.view(), "magma")[3].tolist()
+
+
+def test_many_tiles_are_written_in_flat_memory(scene, map_of, tmp_path):
+    """Beyond what 100 tiles take, 40 000 take a few arrays, never their text (16 MB)."""
+
+    def peak(n):
+        corners = np.stack(np.divmod(np.arange(n), 400), 1) * 100
+        amap = map_of(scene.slide, corners, attention=(np.full(n, 1 / n), "attention"))
+        tracemalloc.start()
+        try:
+            path = write_map_geojson(tmp_path / f"{n}.geojson", amap)
+            return tracemalloc.get_traced_memory()[1], path
+        finally:
+            tracemalloc.stop()
+
+    few, _ = peak(100)
+    many, path = peak(40_000)
+    assert many - few < 8e6
+    assert path.stat().st_size > 12e6
+    with path.open(encoding="utf-8") as file:
+        assert sum(1 for line in file if line.startswith('{"type":"Feature"')) == 40_000

@@ -195,3 +195,49 @@ def test_patches_keep_stored_colours_and_carry_the_slides_profile(profiled_slide
         with Image.open(file) as picture:
             assert picture.info["icc_profile"] == scanner_profile
             np.testing.assert_array_equal(np.asarray(picture), slide.read_patch(300, 400, 128.0, 128))
+
+
+@pytest.mark.parametrize(("mpp", "context", "edge"), [(0.5, 1, 100), (1.0, 1, 50), (0.25, 1, 201), (0.5, 3, 302)])
+def test_pictures_at_any_scale_keep_the_cross_in_the_middle(scene, tmp_path, mpp, context, edge):
+    got = finish(export_patches(scene.slide, scene.amap, tmp_path / "p", mpp=mpp, context=context))
+    for file, row, (y, x) in zip(got.files, rows_of(got.table), scene.crosses, strict=True):
+        image = np.asarray(Image.open(file).convert("L"), float)
+        assert image.shape == (edge, edge)
+        assert float(row["picture_mpp"]) == pytest.approx(mpp, rel=0.01)
+        assert float(row["context"]) == context
+        step = 100.5 * context / edge
+        margin = edge // 2 - 12
+        dark = np.clip(200 - image, 0, None)
+        dark[:margin], dark[-margin:], dark[:, :margin], dark[:, -margin:] = 0, 0, 0, 0  # other crosses
+        ys, xs = np.indices(image.shape)
+        centre = np.array([(ys * dark).sum(), (xs * dark).sum()]) / dark.sum()
+        top_left = np.array([int(row["y"]), int(row["x"])]) - 100.5 * (context - 1) / 2
+        assert np.abs(top_left + (centre + 0.5) * step - 0.5 - (y, x)).max() < 1
+
+
+def test_jpeg_is_near_and_replaced_by_a_later_export(scene, tmp_path):
+    png = finish(export_patches(scene.slide, scene.amap, tmp_path / "a", k=1))
+    jpeg = finish(export_patches(scene.slide, scene.amap, tmp_path / "b", k=1, image_format="jpeg"))
+    [exact, near] = (np.asarray(Image.open(done.files[0]), float) for done in (png, jpeg))
+    assert jpeg.files[0].suffix == ".jpg"
+    assert 0 < np.abs(exact - near).mean() < 4
+    finish(export_patches(scene.slide, scene.amap, tmp_path / "b", k=1, overwrite=True))
+    assert {path.suffix for path in (tmp_path / "b").iterdir()} == {".png", ".csv"}
+
+
+def test_a_field_beyond_the_slides_edge_is_background(scene, map_of, tmp_path):
+    amap = map_of(scene.slide, [(0, 0)], tile=100.0, attention=([1.0], "attention"))
+    got = finish(export_patches(scene.slide, amap, tmp_path / "p", context=3, mpp=0.5))
+    image = np.asarray(Image.open(got.files[0]))
+    assert image.shape == (300, 300, 3)
+    assert (image[:90] == image[0, 0]).all()
+    np.testing.assert_array_equal(image[110:190, 110:190], scene.slide.read_patch(10, 10, 80, 80))
+
+
+def test_wrong_sizes_are_refused(scene, tmp_path):
+    with pytest.raises(ExportError, match="coarser pixels"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "p", mpp=0.001))
+    for wrong in ({"mpp": 1.0, "tile_px": 5}, {"context": 0.5}, {"mpp": -1.0}):
+        with pytest.raises(ValueError, match=r"mpp|context"):
+            finish(export_patches(scene.slide, scene.amap, tmp_path / "p", **wrong))
+    assert names_in(tmp_path) == []
