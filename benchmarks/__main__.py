@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-QUICK = (("imports",), ("first_overlay",), ("threshold",), ("read",))
+QUICK = (("imports",), ("first_overlay",), ("threshold",), ("read",), ("outlines",))
 LONG = (("cost",), ("idc_bags", "--faithfulness"), ("mnist_bags",), ("mnist_bags", "--short"), ("classic_bags",))
 
 
