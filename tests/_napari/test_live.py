@@ -109,10 +109,12 @@ def test_the_map_grows_and_ends_as_the_headless_one(
     assert not panel.legend.isVisible()
     layer.visible = True
     assert f"{gate.done} of" in panel.legend.text
+    height = panel.legend.height()
     gate.open()
     qtbot.waitUntil(lambda: not panel.running, timeout=60_000)
     assert not provisional(viewer)
     assert panel.live is None
+    assert panel.legend.height() < height, "fewer words take less room"
     assert not panel.legend.property("provisional")
     assert "Provisional" not in panel.legend.text
     [overlay] = [overlay_of(one) for one in viewer.layers if overlay_of(one) is not None]

@@ -73,7 +73,8 @@ class CanvasLegend(QFrame):
             self.hide()
             return
         self._words.setText(overlay.legend().replace(" mm²", "\N{NO-BREAK SPACE}mm²"))
-        # A label that wraps tells Qt its height only when asked for a given width.
+        # A label that wraps tells Qt its height only when asked for a given width, and no less than it was given before.
+        self._words.setMinimumHeight(0)
         self._words.setFixedHeight(self._words.heightForWidth(_WIDTH_PX - 2 * _PADDING_PX))
         self._bar.show_overlay(overlay)
         if self.property("provisional") != overlay.provisional:
@@ -89,7 +90,6 @@ class CanvasLegend(QFrame):
         return False
 
     def _place(self) -> None:
-        self.layout().activate()  # else it keeps the height of longer words
         self.adjustSize()
         right = self.parentWidget().width() - self.width() - _MARGIN_PX
         self.move(_MARGIN_PX if self._left else right, _MARGIN_PX)
