@@ -73,7 +73,7 @@ class CanvasLegend(QFrame):
             self.hide()
             return
         self._words.setText(overlay.legend().replace(" mm²", "\N{NO-BREAK SPACE}mm²"))
-        # A label that wraps tells Qt its height only when asked for a given width, and no less than it was given before.
+        # A label that wraps tells Qt its height only when asked for a given width, and none below its least.
         self._words.setMinimumHeight(0)
         self._words.setFixedHeight(self._words.heightForWidth(_WIDTH_PX - 2 * _PADDING_PX))
         self._bar.show_overlay(overlay)
