@@ -30,6 +30,10 @@ from napari_mil.preferences import keep_scale
 from napari_mil.slides import open_slide
 
 BAD_NUMBERS = [
+    ["export", "m.h5", "--slide", "a", "--out", "o", "--what", "label"],
+    ["export", "m.h5", "--slide", "a", "--out", "o", "--what", ","],
+    ["export", "m.h5", "--slide", "a", "--out", "o", "--inverted"],
+    ["export", "m.h5", "--slide", "a", "--out", "o", "--max-px", "100000"],
     ["run", "a", "--model", "m", "--out", "o", "--slide-mpp", "inf"],
     ["extract", "a", "--out", "o", "--encoder-mpp", "nan"],
     ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
@@ -181,6 +185,29 @@ def test_a_scale_set_in_the_window_is_told_but_not_followed(small_slide: Path, p
     assert said["mpp_set_in_window"] is None
     assert "set by you" not in text
     assert "Colours: the file has a colour profile (RGB built-in)" in text
+
+
+def test_every_view_with_every_option(
+    command_line: Call, ran: tuple[Path, dict], small_slide: Path, tmp_path: Path
+) -> None:
+    out, said = ran
+    given = "--what all --top-k 3 --format jpg --mpp 1 --context 2 --score contribution --class tumour --gz"
+    shown = "--threshold 25 --threshold-by percentile --colours PuOr --opacity 0.4 --smooth --figure-format png"
+    command = ["export", out / "attention.h5", "--slide", small_slide, "--out", tmp_path / "e"]
+    files = record(command_line(*command, *given.split(), *shown.split(), "--json"))
+    assert {Path(path).parent for path in files.values()} == {tmp_path / "e"}
+    assert len(list((tmp_path / "e" / "patches").glob("*.jpg"))) == 3
+    assert set(files) >= {"outline.geojson.gz", "figure.png", "report.html", "attention.ome.tif"}
+    lines = (tmp_path / "e" / "all-patches.csv").read_text(encoding="utf-8").splitlines()
+    column = lines[0].split(",").index("shown")
+    above = sum(int(line.split(",")[column]) for line in lines[1:])
+    assert above == said["patches"] - round(said["patches"] * 0.25)
+    unknown = command_line(*command, "--class", "cat", "--overwrite")
+    assert unknown.returncode == 1
+    assert "tumour" in unknown.stderr
+    none = command_line(*command, "--what", "hot-spots")
+    assert none.returncode == 1
+    assert "--threshold" in none.stderr
 
 
 def test_export_and_extract_and_train(

@@ -46,7 +46,7 @@ _PANEL_HEIGHT = 5.0
 _MOST_LETTERS = 72  # in a line of the panel
 _SIDE_BY_SIDE_BELOW = 1.25  # width over height of the part shown
 _FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff", ".jpg", ".jpeg")
-SMALLEST_PX, LARGEST_PX = 300, 12_000
+SMALLEST_PX, LARGEST_PX = 300, 8000
 """Pixels along the long edge of a picture."""
 
 
@@ -86,7 +86,7 @@ def overlay_figure(
     display : Display or None
         How it is shown; None as at first in the window.
     max_px : int
-        Long edge of the picture in pixels, 300 to 12 000.
+        Long edge of the picture in pixels, 300 to 8000.
 
     Returns
     -------

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 
 from ..errors import ExportError
@@ -109,15 +110,11 @@ def draw_overlay(axes: Axes, amap: AttentionMap, view: MapView, display: Display
         factor = smoothing_factor(raster.values.shape)
         seen, pixels = enlarged(seen, factor), smoothed(pixels, factor)
     low, high = view.scale.to_axis(np.asarray(view.limits, np.float32))
-    axes.imshow(
-        np.ma.masked_where(~seen, pixels),
-        cmap=display.colourmap(view),
-        vmin=low,
-        vmax=high,
-        alpha=display.opacity,
-        extent=cells.extent,
-        interpolation="nearest",
-    )
+    lookup = mpl.colormaps[display.colourmap(view)]
+    # coloured before it is enlarged: numbers of a large picture would take gigabytes
+    rgba = lookup(np.where(seen, np.clip((pixels - low) / (high - low), 0, 1), 0), alpha=display.opacity, bytes=True)
+    rgba[~seen] = 0
+    axes.imshow(rgba, extent=cells.extent, interpolation="nearest")
 
 
 def draw_bar(axes: Axes, view: MapView, display: Display) -> None:
