@@ -46,7 +46,7 @@ class CanvasOutlines:
         self._events = (camera(self._viewer).events.zoom, camera(self._viewer).events.center, layer.events.scale)
         for event in self._events:
             event.connect(self._later)
-        self._draw()
+        self._later()  # napari may not have drawn the layer's picture yet
 
     @property
     def pieces(self) -> int:
