@@ -49,6 +49,7 @@ _PER_ROW = 6
 _MOST_PATCHES = 24
 _FORMATS = (".png", ".svg", ".pdf")
 _DPI = 300
+_DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
 def write_figure(
@@ -134,7 +135,12 @@ def write_figure(
     # words stay words, and the same figure gives the same file
     settings: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "napari-mil"}
     with mpl.rc_context(settings):
-        save_figure(figure, target, dpi=_DPI, metadata={"Date": None} if target.suffix.lower() == ".svg" else None)
+        save_figure(
+            figure,
+            target,
+            dpi=_DPI,
+            metadata={_DATES[ending]: None} if (ending := target.suffix.lower()) in _DATES else None,
+        )
     return target
 
 

@@ -76,6 +76,8 @@ def test_an_svg_holds_its_words_as_text(scene, tmp_path):
 def test_a_pdf_embeds_its_typeface_whole(scene, tmp_path):
     data = finish(write_figure(tmp_path / "f.pdf", scene.slide, scene.amap)).read_bytes()
     assert b"/FontFile2" in data
+    again = finish(write_figure(tmp_path / "g.pdf", scene.slide, scene.amap)).read_bytes()
+    assert again == data
     assert b"/Type3" not in data  # what journals refuse
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
     assert any(b" Tf" in zlib.decompress(s) for s in streams if s[:1] == b"x")
