@@ -17,6 +17,7 @@ FOUND = """
 import json, sys, pathlib
 import napari_mil
 from npe2 import PluginManifest
+from napari_mil.help_pages import help_folder, help_pages
 from napari_mil.samples import demo_model_files, sample_file
 manifest = PluginManifest.from_file(pathlib.Path(napari_mil.__file__).with_name("napari.yaml"))
 print(json.dumps({
@@ -24,6 +25,8 @@ print(json.dumps({
     "display_name": manifest.display_name,
     "sample": str(sample_file("sample-lesion.tif")),
     "models": [path.name for path in demo_model_files()],
+    "help": str(help_folder()),
+    "pages": list(help_pages()),
 }))
 """
 
@@ -53,6 +56,8 @@ def test_an_installed_wheel_finds_what_it_ships(installed: Path, tmp_path: Path)
     assert Path(found["package"]).is_relative_to(installed)
     assert Path(found["sample"]).is_relative_to(installed)
     assert found["display_name"] == "MIL"
+    assert Path(found["help"]).is_relative_to(installed)
+    assert {"Run", "Heatmap", "Annotate", "Keys"} <= set(found["pages"])
     assert found["models"] == ["demo-gated-attention.safetensors", "demo-mean.safetensors"]
 
 
