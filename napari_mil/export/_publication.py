@@ -134,6 +134,7 @@ def write_figure(
     _draw_foot(figure, amap)
     # words stay words, and the same figure gives the same file
     settings: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "napari-mil"}
+    undated = {_DATES[ending]: None} if (ending := target.suffix.lower()) in _DATES else None
     with mpl.rc_context(settings):
         save_figure(
             figure,
