@@ -136,12 +136,7 @@ def write_figure(
     settings: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "napari-mil"}
     undated = {_DATES[ending]: None} if (ending := target.suffix.lower()) in _DATES else None
     with mpl.rc_context(settings):
-        save_figure(
-            figure,
-            target,
-            dpi=_DPI,
-            metadata={_DATES[ending]: None} if (ending := target.suffix.lower()) in _DATES else None,
-        )
+        save_figure(figure, target, dpi=_DPI, metadata=undated)
     return target
 
 
