@@ -93,7 +93,7 @@ def test_a_second_run_reads_the_features_back(
     def no_encoding(self: Encoder, batch: object) -> None:
         raise AssertionError("features were there already")
 
-    monkeypatch.setattr(Encoder, "__call__", no_encoding)
+    monkeypatch.setattr(Encoder, "encode_bytes", no_encoding)
     again = nm.run(small_slide, model=untrained_model, features_file=out / "features.h5", device="cpu")
     np.testing.assert_array_equal(again.map.scores["attention"].raw, first.map.scores["attention"].raw)
 

@@ -347,7 +347,7 @@ def _slow_encoder(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[int]:
     import napari_mil.pipeline as pipeline
     from napari_mil.features import Encoder
 
-    encode = Encoder.__call__
+    encode = Encoder.encode_bytes
 
     def slowly(self: Encoder, batch: object) -> object:
         calls.append(len(calls))
@@ -356,7 +356,7 @@ def _slow_encoder(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[int]:
 
     calls: list[int] = []
     real = pipeline.iter_extract
-    monkeypatch.setattr(Encoder, "__call__", slowly)
+    monkeypatch.setattr(Encoder, "encode_bytes", slowly)
     monkeypatch.setattr(pipeline, "iter_extract", lambda *a, **k: real(*a, **{**k, "batch_size": 8}))
     return calls
 
