@@ -15,6 +15,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QTabWidget
 
 from ..errors import NapariMilError, SlideMovedError, WorkError
+from ..maps import PatchTags
 from ..preferences import keep_recent
 from ..progress import Progress
 from ..work_file import ENDING, Outlined, ShownMap, View, Work, open_work_slide, read_work, write_work
@@ -253,15 +254,12 @@ def show_work(session: Session, work: Work, slide: Slide) -> None:
     else:
         slide.close()
         session.bring_forward(layer)
-        for old in belongings(viewer, layer):  # the same work, opened again
-            if old.metadata.get(KEY, {}).get("work_of") == slide.quickhash:
-                viewer.layers.remove(old)
-    if work.tissue is not None:
-        known = [one for one in viewer.layers if mask_of(one) == slide.quickhash]
-        for old in known:
+        # the same work, opened again; what was changed since then stays
+        for old in [one for one in viewer.layers if one.metadata.get(KEY, {}).get("work_of") == slide.quickhash]:
             viewer.layers.remove(old)
+    if work.tissue is not None:
         mask: Labels = _added(viewer, mask_layer_data(work.tissue, work.slide))
-        mask.visible = False
+        _kept(mask, mask.name, False, slide.quickhash)
     for shown in work.maps:
         data = overlay_layer_data(shown.map, shown.settings)
         _kept(_added(viewer, data), shown.name, shown.visible, slide.quickhash)
@@ -271,7 +269,8 @@ def show_work(session: Session, work: Work, slide: Slide) -> None:
         roles = {name: role for name, role in outlined.roles.items() if role in ROLES}
         drawn.metadata[KEY]["roles"] = roles
         _kept(drawn, outlined.name, outlined.visible, slide.quickhash)
-    session.tags.keep(slide.quickhash, work.tags)
+    said = {**work.tags.marks, **session.tags.of(slide.quickhash).marks}
+    session.tags.keep(slide.quickhash, PatchTags(said))
     _restore_docks(session, work.docks)
     tops = [one for one in belongings(viewer, layer) if overlay_of(one) is not None and one.visible]
     viewer.layers.selection.active = tops[-1] if tops else layer
@@ -290,6 +289,16 @@ def _added(viewer: napari.Viewer, data: Any) -> Any:
 def _kept(layer: Layer, name: str, visible: bool, quickhash: str) -> None:
     layer.name, layer.visible = name, visible
     layer.metadata[KEY]["work_of"] = quickhash
+    if isinstance(layer, Shapes):
+        layer.events.data.connect(_changed)
+        layer.events.features.connect(_changed)
+    elif isinstance(layer, Labels):
+        layer.events.paint.connect(_changed)
+
+
+def _changed(event: Any) -> None:
+    """Take a layer that was edited for the person's own: opening the work again must not throw it away."""
+    event.source.metadata[KEY].pop("work_of", None)
 
 
 def _restore_maps_seen(viewer: napari.Viewer, work: Work, quickhash: str) -> None:

@@ -134,6 +134,12 @@ def test_work_is_saved_and_reopened_in_another_window(
     # and once more: nothing is there twice
     reopen(qtbot, viewer, file)
     assert len(viewer.layers) == len(before)
+    # unless somebody has worked on it since
+    drawn = next(one for one in viewer.layers if annotated_slide(one) == quickhash)
+    drawn.add_polygons([np.array([(0, 0), (0, 50), (50, 50)], float)])
+    reopen(qtbot, viewer, file)
+    assert drawn in viewer.layers
+    assert len(viewer.layers) == len(before) + 1
 
 
 def test_a_moved_slide_is_asked_for_and_another_one_refused(
