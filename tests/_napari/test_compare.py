@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 import napari_mil as nm
 from napari_mil._napari.overlay import overlay_of
@@ -74,6 +75,28 @@ def test_compare_in_the_window(compared, qtbot) -> None:
     tab.mode.choose("off")
     assert shown not in viewer.layers
     assert [overlay_of(layer).settings.to_record() for layer in viewer.layers if overlay_of(layer)] == before
+
+
+def test_unticking_a_map_ends_what_took_two_and_shows_the_map_that_was_in_front(compared) -> None:
+    _, tab = compared
+    [front] = [layer for layer in tab._layers if layer.visible]
+    tab.mode.choose("rank")
+    assert not any(layer.visible for layer in tab._layers)
+    tab.mode.choose("off")
+    assert [layer for layer in tab._layers if layer.visible] == [front]
+
+    tab.mode.choose("swipe")
+    for item in tab._items()[1:]:
+        item.setCheckState(Qt.CheckState.Unchecked)
+    assert not tab.pair.swiping
+    assert tab._legends == []
+    assert tab.mode.current.value == "off"
+    assert not tab.mode.isEnabled()
+    assert len(tab.scatter.choose_within(np.array([[-1, -1], [2, -1], [2, 2], [-1, 2]]))) == 0
+    assert "two maps of one slide" in tab.note.text()
+    tab._items()[1].setCheckState(Qt.CheckState.Checked)
+    assert tab.mode.isEnabled()
+    assert tab.comparison is not None
 
 
 def test_the_lasso_marks_patches_on_the_slide_and_the_mouse_marks_the_point(compared, qtbot) -> None:

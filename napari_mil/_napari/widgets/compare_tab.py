@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import NapariMilError
-from ...maps import MapComparison, PatchFinder, compare_maps, difference, match_places, ranks
+from ...maps import MapComparison, PatchFinder, compare_maps, difference, format_probability, match_places, ranks
 from ..compare_pair import PairView, chosen_layer, difference_layer
 from ..compare_poolings import Outcome, compatible, pooling_steps
 from ..layers import placement, slide_of
@@ -83,6 +83,7 @@ class CompareTab(QWidget):
         self.card: DifferenceCard | None = None
         self._legends: list[tuple[Overlay, CanvasLegend]] = []
         self._before: list[tuple[Overlay, dict[str, Any]]] = []
+        self._hidden: list[Layer] = []
         self.window_of_views: CompareWindow | None = None
         self._build()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
@@ -203,7 +204,7 @@ class CompareTab(QWidget):
             pooling_steps(overlay.map, entries, self.outcome.emit),
             "Compare poolings",
             on_progress=lambda step: self.note.setText(f"{step.done} of {step.total} models: {step.message}"),
-            on_done=lambda made: self._ended(f"{made} maps added."),
+            on_done=lambda made: self._ended(f"{made} {'map' if made == 1 else 'maps'} added."),
             on_failed=lambda error: self._ended(notify(error)),
             on_cancelled=lambda: self._ended("Cancelled; the maps that were finished stay."),
         )
@@ -256,17 +257,13 @@ class CompareTab(QWidget):
         for widget in (self.beside, self.first, self.second, self.mode):
             widget.setEnabled(enough)
         if not enough:
-            self.note.setText(TOO_FEW)
-            self.table.setPlainText("")
-            self.first.set_choices([])
-            self.second.set_choices([])
+            self._nothing_compared(TOO_FEW)
             return
         self.note.setText("")
         try:
             self._comparison = compare_maps([_map_of(layer) for layer in chosen])
         except NapariMilError as err:
-            self.note.setText(str(err))
-            self.beside.setEnabled(False)
+            self._nothing_compared(str(err))
             return
         self.table.setHtml(_html(self._comparison))
         names = [fact.name for fact in self._comparison.facts]
@@ -274,6 +271,19 @@ class CompareTab(QWidget):
         self.second.set_choices((Choice(name, k) for k, name in enumerate(names)), prefer=1)
         if self.first.current is not None and self.second.current == self.first.current:
             self.second.choose(1)
+
+    def _nothing_compared(self, words: str) -> None:
+        """Say why there is nothing to compare, and show maps as they were."""
+        self.mode.choose("off")
+        self._clear_pair()
+        for widget in (self.beside, self.first, self.second, self.mode):
+            widget.setEnabled(False)
+        self.first.set_choices([])
+        self.second.set_choices([])
+        self.table.setPlainText("")
+        self._places = None
+        self.scatter.show_points(np.empty((0, 2)), ("A", "B"))
+        self.note.setText(words)
 
     def _pair_changed(self, *_: Any) -> None:
         numbers = self._numbers()
@@ -356,7 +366,8 @@ class CompareTab(QWidget):
         except NapariMilError as err:
             self.note.setText(str(err))
             return
-        for layer in self._layers:
+        self._hidden = [layer for layer in self._layers if layer.visible]
+        for layer in self._hidden:
             layer.visible = False
         self._add_own(difference_layer(found, maps[a].slide))
         if self.card is None:
@@ -390,8 +401,10 @@ class CompareTab(QWidget):
         for layer in own:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        if own and self._layers and not any(layer.visible for layer in self._layers):
-            self._layers[-1].visible = True
+        hidden, self._hidden = self._hidden, []
+        if not any(layer.visible for layer in self._layers):
+            for layer in hidden:
+                layer.visible = True
 
     def _follow_mouse(self, *_: Any) -> None:
         if not self.scatter.isVisible() or self._places is None or self._comparison is None:
@@ -443,7 +456,8 @@ def _html(comparison: MapComparison) -> str:
     """Set the figures as two tables that fit the dock: maps by number, then each pair."""
     number = {fact.name: k for k, fact in enumerate(comparison.facts, start=1)}
     maps = "".join(
-        f"<tr><td>{number[fact.name]}</td><td>{escape(fact.name)}<br>{escape(fact.predicted)} {fact.probability:.1%}"
+        f"<tr><td>{number[fact.name]}</td><td>{escape(fact.name)}<br>{escape(fact.predicted)} "
+        f"{escape(format_probability(fact.probability))}"
         f"</td><td>{_figure(fact.entropy)}</td><td>{'–' if np.isnan(fact.effective) else f'{fact.effective:,.0f}'}"  # noqa: RUF001
         "</td></tr>"
         for fact in comparison.facts
