@@ -182,7 +182,7 @@ def test_work_at_another_scale_than_the_open_slide_is_not_mixed(
     file = tmp_path / "a.napari-mil"
     save(qtbot, viewer, file)
     said: list[str] = []
-    monkeypatch.setattr("napari_mil._napari.work_file.show_error", said.append)
+    monkeypatch.setattr("napari_mil._napari.work_layers.show_error", said.append)
     change_scale(viewer, viewer.layers[0], (0.7, 0.7))
     count = len(viewer.layers)
     reopen(qtbot, viewer, file)
