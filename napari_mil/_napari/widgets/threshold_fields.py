@@ -44,7 +44,7 @@ class ThresholdFields(QWidget):
         self.slider = make_slider("Threshold", self)
         self.slider.setToolTip("Patches below it are hidden. Moving it computes nothing again.")
         self.by = ChoiceBox("Threshold by", self)
-        self.by.setMinimumContentsLength(9)
+        self.by.setMinimumWidth(100)  # shares its row with a number and a box
         self.by.set_choices(_BY)
         self.amount = QDoubleSpinBox(self)
         self.amount.setAccessibleName("Threshold")
