@@ -5,16 +5,13 @@ Closing the generator cancels the run; what was extracted by then stays in the f
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from .annotations import Annotation, resolve_tissue, write_tissue
 from .errors import MapError, ModelError, OtherSlideError
@@ -25,96 +22,27 @@ from .features import (
     choose_device,
     iter_extract,
     iter_extract_isolated,
-    known_encoders,
-    load_encoder,
-    models_folder,
     write_features,
 )
+from .given import resolve_encoder, resolve_models
+from .kept_features import features_path
 from .maps import FURTHER_SCORES, AttentionMap, check_members, iter_attention_map, iter_ensemble_map
-from .models import ModelCard, check_dropout, check_fit, is_on_hub, load_model
+from .models import check_dropout
 from .progress import Progress, Steps, finish
 from .results import WRITING, RunResult, output_folder, write_results, write_run_json
-from .slides import SlideRef, open_slide, slide_name
+from .slides import open_slide
 from .tiling import TileGrid, TissueMask, covered_mask, empty_mask, tile
 
 if TYPE_CHECKING:
-    from .features import Encoder, EncoderInfo
+    from .features import Encoder
+    from .given import ModelGiven
     from .maps import LiveMap
     from .models import MILModel
     from .slides import Slide
 
-    ModelGiven: TypeAlias = MILModel | str | os.PathLike[str]
-
 STAGES = ("Opening the slide", "Finding tissue", "Reading and encoding patches", "Running the model", WRITING)
 BRINGING = "Reading features"
 """Stands for the second and third stage where the features were made before."""
-
-
-def features_folder() -> Path:
-    """Return the folder where the window keeps feature files between sessions.
-
-    Returns
-    -------
-    Path
-        ``NAPARI_MIL_FEATURES`` if set, else a folder in the user's data directory.
-    """
-    import platformdirs
-
-    named = os.environ.get("NAPARI_MIL_FEATURES")
-    return Path(named) if named else platformdirs.user_data_path("napari-mil") / "features"
-
-
-def features_path(slide: SlideRef, encoder: Encoder, tile_px: int, mpp: float, grid: TileGrid | None = None) -> Path:
-    """Return the file in `features_folder` for a slide, an encoder and a tile size; the name tells all three apart.
-
-    Parameters
-    ----------
-    slide : SlideRef
-        The slide.
-    encoder : Encoder
-        The encoder.
-    tile_px : int
-        Patch edge in pixels.
-    mpp : float
-        Microns per patch pixel.
-    grid : TileGrid or None
-        The tiles: each tissue mask has a file of its own, unless it comes to the same tiles.
-
-    Returns
-    -------
-    Path
-        Where the features are, or will be, kept.
-    """
-    return _features_path(slide, encoder.info, tile_px, mpp, grid)
-
-
-def kept_features(amap: AttentionMap) -> Path | None:
-    """Return the file in `features_folder` of the features that a map was made from, or None where there is none.
-
-    Parameters
-    ----------
-    amap : AttentionMap
-        Any map.
-
-    Returns
-    -------
-    Path or None
-        An existing file.
-    """
-    for grid in (amap.grid, None):
-        path = _features_path(amap.slide, amap.encoder, amap.grid.tile_px, amap.grid.mpp, grid)
-        if path.is_file():
-            return path
-    return None
-
-
-def _features_path(slide: SlideRef, info: EncoderInfo, tile_px: int, mpp: float, grid: TileGrid | None) -> Path:
-    key = json.dumps([slide.quickhash, slide.mpp, asdict(info), tile_px, mpp])
-    if grid is not None:
-        key += hashlib.sha256(grid.l0_rc.tobytes() + grid.tissue_fraction.tobytes()).hexdigest()
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    name = re.sub(r"[^\w.-]+", "_", f"{slide_name(slide.path)}-{info.name}")
-    return features_folder() / f"{name}-{digest}.h5"
 
 
 def run(slide_path: str | os.PathLike[str], **options: Any) -> RunResult:
@@ -362,112 +290,6 @@ def _written(
     return files
 
 
-def resolve_models(model: ModelGiven | Sequence[ModelGiven]) -> list[MILModel]:
-    """Return one or several models, each as `resolve_model` finds it.
-
-    Parameters
-    ----------
-    model : MILModel, path or str, or a sequence of them
-        As `resolve_model` takes it.
-
-    Returns
-    -------
-    list of MILModel
-        One or more.
-
-    Raises
-    ------
-    ModelError
-        If there is none, one is given twice, or as in `resolve_model`.
-    """
-    given = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
-    if not given:
-        raise ModelError("No model is given. Give one, or several to take them together.")
-    named = [os.fspath(one) for one in given if isinstance(one, str | os.PathLike)]
-    twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
-    if twice:
-        raise ModelError(f"The model {twice[0]} is given twice, which would make the spread too small. Give it once.")
-    return [resolve_model(one) for one in given]
-
-
-def resolve_model(model: MILModel | str | os.PathLike[str]) -> MILModel:
-    """Return a model, loading it from its file or by its name in the models folder.
-
-    Parameters
-    ----------
-    model : MILModel, path or str
-        A model, a file, the name of a file in the models folder with or without its ending, or a model of the hub
-        (``hf:owner/name[@revision][/file]``).
-
-    Returns
-    -------
-    MILModel
-        The model.
-
-    Raises
-    ------
-    ModelError
-        If there is no such file, or it is not one of ours.
-    """
-    if not isinstance(model, str | os.PathLike):
-        return model
-    if is_on_hub(model):
-        return load_model(model)
-    path = Path(model)
-    candidates = [path, models_folder() / path, models_folder() / f"{path}.safetensors"]
-    for candidate in candidates:
-        if candidate.is_file():
-            return load_model(candidate)
-    raise ModelError(f"No model file {path}, here or in the models folder {models_folder()}. Give a .safetensors file.")
-
-
-def resolve_encoder(encoder: Encoder | str | os.PathLike[str] | None, card: ModelCard) -> Encoder:
-    """Return an encoder that fits a model, by default the one its card names.
-
-    Parameters
-    ----------
-    encoder : Encoder, path, str or None
-        The encoder, its file or name; None takes the model card's.
-    card : ModelCard
-        What the model expects.
-
-    Returns
-    -------
-    Encoder
-        The encoder.
-
-    Raises
-    ------
-    ModelError
-        If the model takes other features than the encoder makes, or names no encoder and none was given.
-    EncoderError
-        If the encoder cannot be loaded.
-    """
-    if encoder is None:
-        if not card.encoder:
-            raise ModelError(
-                f'The model "{card.title or card.pooling}" does not say which encoder it takes, only that it gives '
-                f"{card.in_features:,} numbers per patch. Choose the one it was trained with (--encoder on the command "
-                "line)."
-            )
-        encoder = card.encoder
-    if isinstance(encoder, str | os.PathLike):
-        _check_known(os.fspath(encoder), card)
-        # the model's tiles win: that is what it was trained on, and a file new here need not say its own
-        encoder = load_encoder(os.fspath(encoder), tile_px=card.tile_px or None, mpp=card.mpp or None)
-    reason = check_fit(card, encoder.info)
-    if reason:
-        raise ModelError(reason)
-    return encoder
-
-
-def _check_known(name: str, card: ModelCard) -> None:
-    """Refuse an encoder that is known to give other features than a model takes, before gigabytes of it are fetched."""
-    info = next((entry.info for entry in known_encoders() if entry.name == name), None)
-    if info is not None and (card.encoder not in ("", name) or card.in_features != info.dim):
-        raise ModelError(str(check_fit(card, info)))
-
-
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -475,16 +297,3 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         yield
     finally:
         seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
-
-
-__all__ = [
-    "STAGES",
-    "RunResult",
-    "features_folder",
-    "features_path",
-    "iter_run",
-    "kept_features",
-    "resolve_encoder",
-    "resolve_model",
-    "run",
-]

@@ -23,6 +23,7 @@ FLOORS = [
     {"evaluation"},
     {"export"},
     {"results", "work_file", "help_pages"},
+    {"given", "kept_features"},
     {"pipeline"},
     {"cohort", "describe", "describe_features", "describe_evaluation", "encoder_list", "console"},
     {"_napari"},

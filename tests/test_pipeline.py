@@ -15,7 +15,7 @@ import napari_mil as nm
 from napari_mil.errors import ExportError, FeaturesError, MapError, ModelError, OtherSlideError
 from napari_mil.export import ExportOptions
 from napari_mil.features import write_foreign
-from napari_mil.pipeline import features_path
+from napari_mil.kept_features import features_path
 from napari_mil.progress import finish
 from napari_mil.results import RunResult, iter_export
 

@@ -89,9 +89,9 @@ def pooling_steps(amap: AttentionMap, entries: Sequence[ModelEntry], tell: Calla
     """
     yield Progress("Comparing poolings", 0, len(entries))
     from ..features import read_features
+    from ..kept_features import kept_features
     from ..maps import iter_attention_map
     from ..models import load_model
-    from ..pipeline import kept_features
 
     path = kept_features(amap)
     if path is None:

@@ -13,7 +13,7 @@ from napari_mil._napari.reader import get_reader, read_models
 
 @pytest.fixture
 def window(open_window, small_slide: Path, own_folders: Path, shared_data: Path):
-    """Return a function that opens a window with a published CLAM model, of 1,024 numbers per patch, in the models folder."""
+    """Return a function that opens a window beside a published CLAM model, of 1,024 numbers per patch."""
     shutil.copy(shared_data / "weights" / "clam_sb_s0.pt", own_folders / "models" / "clam.pt")
     return lambda: open_window(small_slide)
 

@@ -18,8 +18,8 @@ import torch
 
 from napari_mil.describe import describe
 from napari_mil.errors import ModelError
+from napari_mil.given import resolve_model
 from napari_mil.models import create_model, load_model, read_card, read_entry, save_model
-from napari_mil.pipeline import resolve_model
 
 pytest.importorskip("huggingface_hub")
 COMMIT, OLDER = "a" * 40, "b" * 40
