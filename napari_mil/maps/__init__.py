@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ._legend import DISCLAIMER as DISCLAIMER
     from ._legend import format_area as format_area
     from ._legend import format_probability as format_probability
+    from ._legend import format_share as format_share
+    from ._legend import format_threshold as format_threshold
     from ._legend import legend_text as legend_text
     from ._legend import patch_words as patch_words
     from ._legend import patches_sentence as patches_sentence
@@ -114,6 +116,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "DISCLAIMER",
             "format_area",
             "format_probability",
+            "format_share",
+            "format_threshold",
             "legend_text",
             "patch_words",
             "patches_sentence",

@@ -120,8 +120,8 @@ def patches_sentence(
         return f"All {len(amap):,} patches shown"
     got = Cuts(view, amap.grid).at(threshold, below=inverted) if summary is None else summary
     return (
-        f"{'Below' if inverted else 'At or above'} {threshold:.3g}: {got.count:,} of {got.n:,} patches, "
-        f"{format_area(got.area_mm2)}, {got.fraction_of_tissue:.0%} of the tissue"
+        f"{'Below' if inverted else 'At or above'} {format_threshold(threshold)}: {got.count:,} of {got.n:,} patches, "
+        f"{format_area(got.area_mm2)}, {format_share(got.fraction_of_tissue)} of the tissue"
     )
 
 
@@ -177,6 +177,46 @@ def format_area(mm2: float) -> str:
     if mm2 == 0 or mm2 >= 0.01:
         return f"{mm2:.1f} mm²" if mm2 >= 10 else f"{mm2:.2f} mm²"
     return f"{mm2 * 1e6:,.0f} µm²"
+
+
+def format_share(share: float) -> str:
+    """Write a share in percent: below one percent with a decimal, so that a few patches are not called none.
+
+    Parameters
+    ----------
+    share : float
+        In [0, 1].
+
+    Returns
+    -------
+    str
+        For a person: "12%", "0.2%", "<0.1%", "0%".
+    """
+    if share == 0 or share >= 0.00995:
+        return f"{share:.0%}"
+    return "<0.1%" if share < 0.0005 else f"{share:.1%}"
+
+
+def format_threshold(threshold: float) -> str:
+    """Write a threshold with three figures; just below 1 with as many as tell it from 1.
+
+    Parameters
+    ----------
+    threshold : float
+        On the scale shown.
+
+    Returns
+    -------
+    str
+        For a person: "0.95", "0.99997".
+    """
+    words = f"{threshold:.3g}"
+    # ranks and probabilities crowd there, and nothing lies above 1
+    for figures in range(4, 9):
+        if words != "1" or threshold >= 1:
+            break
+        words = f"{threshold:.{figures}g}"
+    return words
 
 
 def format_probability(p: float) -> str:

@@ -109,6 +109,14 @@ def test_the_histogram_counts_every_patch_and_marks_even_attention(window: Any) 
     assert histogram.even is None
 
 
+def test_what_lies_beyond_the_limits_presses_no_bar_flat(window: Any) -> None:
+    histogram = window[1].threshold.histogram
+    histogram.counts = np.array([900, *[3] * 57, 6, 40])
+    np.testing.assert_allclose(histogram.heights, [1, *[0.5] * 57, 1, 1])
+    histogram.counts = np.array([5, *[0] * 59])
+    np.testing.assert_array_equal(histogram.heights, histogram.counts > 0)
+
+
 def test_smooth_changes_the_drawing_and_no_number(window: Any) -> None:
     _, tab, overlay = window
     tab.threshold.by.choose("count")

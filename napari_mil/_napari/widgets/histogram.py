@@ -14,6 +14,8 @@ from ..overlay_data import axis_place
 from .colour_bar import MARGIN_PX, fraction
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ...maps import MapView
     from ..overlay import Overlay
 
@@ -39,6 +41,11 @@ class Histogram(QWidget):
         """Where a patch with an even share of the attention, 1/N, is shown; None where that means nothing."""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("How many patches have each value")
+
+    @property
+    def heights(self) -> NDArray[np.float64]:
+        """How tall each bar is, from 0 to 1; values beyond the limits, in the first and last, press no other flat."""
+        return np.minimum(1.0, self.counts / max(1, int(self.counts[1:-1].max())))
 
     def sizeHint(self) -> QSize:
         """Return its height, which does not depend on anything."""
@@ -68,14 +75,13 @@ class Histogram(QWidget):
         edges = np.linspace(0, 1, _BINS + 1)
         colours = ensure_colormap(self._overlay.colours).map((edges[:-1] + edges[1:]) / 2)
         cut = fraction(self._view, settings.threshold)
-        tallest = max(1, int(self.counts.max()))
-        for left, right, count, colour in zip(edges[:-1], edges[1:], self.counts, colours, strict=True):
-            if count == 0:
+        for left, right, share, colour in zip(edges[:-1], edges[1:], self.heights, colours, strict=True):
+            if share == 0:
                 continue
             middle = (left + right) / 2
             seen = self._overlay.shows_all or (middle >= cut) != settings.inverted
             shade = QColor.fromRgbF(*(float(x) for x in colour[:3]), 1.0 if seen else 0.25)
-            height = max(1.0, (area.height() - 2) * count / tallest)
+            height = max(1.0, (area.height() - 2) * share)
             box = QRectF(area.left() + left * area.width(), area.bottom() - height, 0, height)
             box.setRight(area.left() + right * area.width())
             painter.fillRect(box, shade)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
-from ...maps import format_area
+from ...maps import format_area, format_share, format_threshold
 from ..overlay_data import axis_place
 from .choice_box import Choice, ChoiceBox
 from .colour_bar import ColourBar
@@ -99,10 +99,10 @@ class ThresholdFields(QWidget):
         got = overlay.summary()
         area = format_area(got.area_mm2).replace(" ", "&nbsp;")
         side = "Below" if overlay.settings.inverted else "At or above"
-        cut = "All shown" if overlay.shows_all else f"{side} {overlay.settings.threshold:.3g}"
+        cut = "All shown" if overlay.shows_all else f"{side} {format_threshold(overlay.settings.threshold)}"
         self.above.setText(
             f"{cut}: <b>{got.count:,}</b> of {got.n:,} patches, <b>{area}</b>, "
-            f"{got.fraction_of_tissue:.0%} of the tissue"
+            f"{format_share(got.fraction_of_tissue)} of the tissue"
         )
 
     def _fit_amount(self, overlay: Overlay) -> None:
