@@ -85,7 +85,7 @@ def test_no_scale_is_said_on_the_canvas_until_there_is_one(
 
     viewer = make_napari_viewer(show=True)
     panel = show_panel(viewer)
-    qtbot.waitUntil(lambda: panel.no_scale is not None)
+    qtbot.waitUntil(lambda: panel.no_scale is not None, timeout=20_000)
     note = panel.no_scale
     assert note.isHidden()
     add(viewer, read_slides(str(shared_data / "slides" / "tcga-jp2k-no-mpp.svs"))[0])
