@@ -44,13 +44,20 @@ def front_slide(viewer: napari.Viewer) -> Layer | None:
 def belongings(viewer: napari.Viewer, layer: Layer) -> list[Layer]:
     """Return the maps and outlines that were made from a slide's layer, and its annotations."""
     slide = slide_of(layer)
-    found = []
-    for other in viewer.layers:
-        origin = made_from(other)
-        owner = origin[0] if origin is not None else annotated_slide(other)
-        if slide is not None and owner == slide.quickhash:
-            found.append(other)
-    return found
+    return [] if slide is None else [other for other in viewer.layers if owner_of(other) == slide.quickhash]
+
+
+def owner_of(layer: Layer) -> str | None:
+    """Return the quickhash of the slide that a map, outline or annotation belongs to; None where it is of none."""
+    origin = made_from(layer)
+    return origin[0] if origin is not None else annotated_slide(layer)
+
+
+def layer_of_slide(viewer: napari.Viewer, quickhash: str) -> Layer | None:
+    """Return the layer of a slide, the one in front where several show it, or None where it is not open."""
+    layers = [layer for layer in slide_layers(viewer) if slide_of(layer).quickhash == quickhash]  # type: ignore[union-attr]
+    front = front_slide(viewer)
+    return front if front in layers else next(iter(layers), None)
 
 
 class SlideSwitch:
@@ -67,6 +74,8 @@ class SlideSwitch:
         self._views: dict[int, _View] = {}
         self._shown: dict[int, list[int]] = {}
         """For each slide put aside, which of its belongings were visible."""
+        self._orphans: set[int] = set()
+        """What was hidden since its slide is not in front."""
 
     def bring_forward(self, layer: Layer) -> list[Layer]:
         """Show a slide and hide the others; nothing is removed.
@@ -99,13 +108,39 @@ class SlideSwitch:
             shown = self._shown.pop(id(layer), [])
             for one in belongings(viewer, layer):
                 one.visible = id(one) in shown
+        self.hide_foreign(layer)
         viewer.layers.selection.active = layer
         if id(layer) in self._views:
             view.center, view.zoom = self._views.pop(id(layer))
         return aside
 
+    def hide_foreign(self, layer: Layer) -> None:
+        """Hide what belongs to other slides than the one in front: over that it would say what is not so.
+
+        It is shown again with its own slide.
+
+        Parameters
+        ----------
+        layer : napari layer
+            The slide in front.
+        """
+        viewer, slide = self._viewer_ref(), slide_of(layer)
+        if viewer is None or slide is None:
+            return
+        for one in viewer.layers:
+            owner = owner_of(one)
+            if owner is None:
+                continue
+            if owner == slide.quickhash and id(one) in self._orphans:
+                self._orphans.discard(id(one))
+                one.visible = True
+            elif owner != slide.quickhash and one.visible:
+                self._orphans.add(id(one))
+                one.visible = False
+
     def forget(self, layer: Layer) -> None:
         """Drop what is remembered of a layer that was removed."""
+        self._orphans.discard(id(layer))
         self._views.pop(id(layer), None)
         self._shown.pop(id(layer), None)
 

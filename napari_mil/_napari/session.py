@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,17 @@ from .keys import (
 )
 from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
 from .magnification import PRESETS, view_words
-from .navigation import Neighbour, SlideSwitch, belongings, find_neighbour, front_slide, magnify, slide_layers
+from .navigation import (
+    Neighbour,
+    SlideSwitch,
+    belongings,
+    find_neighbour,
+    front_slide,
+    layer_of_slide,
+    magnify,
+    owner_of,
+    slide_layers,
+)
 from .outline_layers import fit_outlines
 from .overlay import front_overlay, overlay_of
 from .streaming import Stream, stream_of
@@ -70,6 +81,7 @@ class Session(QObject):
         self._viewer_ref = weakref.ref(viewer)
         self._told: Any = None
         self._streams: dict[int, Stream] = {}
+        self._fresh: list[Layer] = []
         self._switch = SlideSwitch(viewer)
         self._stepping = JobSlot()
         self.bags = BagOpener(viewer, window.centralWidget())
@@ -231,6 +243,18 @@ class Session(QObject):
 
     def _inserted(self, event: Any) -> None:
         self._start(event.value)
+        self._hide_foreign(event.value)
+
+    def _hide_foreign(self, layer: Layer) -> None:
+        """Keep a map or outline off a slide that it was not made from."""
+        front, owner = front_slide(self._viewer), owner_of(layer)
+        if front is None or owner is None or not layer.visible or owner == slide_of(front).quickhash:  # type: ignore[union-attr]
+            return
+        self._switch.hide_foreign(front)
+        overlay = overlay_of(layer)
+        if overlay is not None and layer_of_slide(self._viewer, owner) is None:
+            name = Path(overlay.map.slide.path).name
+            show_warning(f"This map is of another slide, {name}, which is not open. Open it to see the map on it.")
 
     def _start(self, layer: Layer) -> None:
         stream = stream_of(layer)
@@ -241,6 +265,7 @@ class Session(QObject):
         slide = slide_of(layer)
         if slide is not None:
             remember(slide.path)
+            self._fresh.append(layer)
             self._dock(self.overview, OVERVIEW, "left")
             for event in (layer.events.visible, layer.events.name, layer.events.scale):
                 event.connect(self._later)
@@ -283,8 +308,18 @@ class Session(QObject):
         if not self._soon.isActive():
             self._soon.start()
 
+    def _lay_below(self) -> None:
+        """Lay slides that were opened after their maps and outlines below these, which they would cover."""
+        layers = self._viewer.layers
+        fresh, self._fresh = self._fresh, []
+        for slide in fresh:
+            own = [layers.index(one) for one in belongings(self._viewer, slide)] if slide in layers else []
+            if own and min(own) < layers.index(slide):
+                layers.move(layers.index(slide), min(own))
+
     def _tell(self) -> None:
         """Bring the status line, the overview and the details up to what is seen."""
+        self._lay_below()
         layer = front_slide(self._viewer)
         layers = slide_layers(self._viewer)
         names = [one.name for one in layers]

@@ -212,6 +212,51 @@ def test_holding_the_key_hides_the_map(window: Any) -> None:
     assert overlay.layer.visible
 
 
+def test_no_map_is_shown_or_told_of_over_another_slide(
+    window: Any, amap: AttentionMap, sparse_slide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    from napari_mil._napari import session as sessions
+    from napari_mil._napari.launch import add
+    from napari_mil._napari.layers import slide_of
+    from napari_mil._napari.navigation import front_slide
+    from napari_mil._napari.widgets.panel import MILPanel
+
+    viewer, tab, first = window
+    legend = tab.window().findChild(MILPanel).legend
+    said: list[str] = []
+    monkeypatch.setattr(sessions, "show_warning", said.append)
+    viewer.open(str(sparse_slide(tmp_path / "other.tif", (2000, 2000), 0.5)), plugin="napari-mil")
+    other = front_slide(viewer)
+    ref = slide_of(other).ref
+    assert not first.layer.visible
+    assert not legend.isVisible()
+    second = overlay_of(add(viewer, overlay_layer_data(replace(amap, slide=ref))))
+    assert tab.overlay is second
+
+    tab.map.choose(first.layer)  # another slide's map, from the list
+    assert slide_of(front_slide(viewer)).quickhash == amap.slide.quickhash
+    assert [first.layer.visible, second.layer.visible] == [True, False]
+    sessions.attach(viewer).bring_forward(other)
+    assert tab.overlay is second
+    assert [first.layer.visible, second.layer.visible] == [False, True]
+
+    viewer.layers.remove(other)  # its map stays in the list, but not over what comes to the front
+    assert [first.layer.visible, second.layer.visible] == [True, False]
+    assert tab.overlay is first
+    stray = add(
+        viewer, overlay_layer_data(replace(amap, slide=replace(ref, path="/far/away.svs", quickhash="0f" * 32)))
+    )
+    assert not stray.visible
+    assert "away.svs" in said[0]
+    assert first.layer.visible
+    assert legend.isVisible()
+    viewer.open(ref.path, plugin="napari-mil")
+    assert [first.layer.visible, second.layer.visible] == [False, True]
+    # opened after its map, the slide lies below it
+    qtbot.waitUntil(lambda: viewer.layers.index(front_slide(viewer)) < viewer.layers.index(second.layer))
+    assert [first.layer.visible, second.layer.visible] == [False, True]
+
+
 def test_how_a_map_is_shown_is_saved_with_it_and_comes_back(window: Any, tmp_path: Path) -> None:
     viewer, tab, overlay = window
     tab.score.choose("contribution")

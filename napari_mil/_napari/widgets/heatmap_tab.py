@@ -20,7 +20,10 @@ from qtpy.QtWidgets import (
 
 from ...maps import SCALES, SCALES_FOR_KIND, format_probability, score_label, score_title
 from ..canvas_outline import CanvasOutline
-from ..overlay import Overlay, overlay_of
+from ..layers import slide_of
+from ..navigation import front_slide, layer_of_slide
+from ..overlay import Overlay, front_overlay, overlay_of
+from ..session import attach
 from .choice_box import Choice, ChoiceBox
 from .export_menu import ExportMenu
 from .look_fields import LookFields
@@ -52,7 +55,7 @@ class HeatmapTab(QWidget):
         self._viewer = viewer
         self._overlay: Overlay | None = None
         self._outlines: dict[Overlay, CanvasOutline] = {}
-        self._busy = False
+        self._busy = self._refreshing = False
         self._build()
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
@@ -80,10 +83,11 @@ class HeatmapTab(QWidget):
         """Offer the maps that are open now."""
         layers = [layer for layer in self._viewer.layers if overlay_of(layer) is not None]
         self._outline_each()
-        self.map.set_choices(
-            (Choice(layer.name, layer) for layer in layers), prefer=self._viewer.layers.selection.active
-        )
+        front = front_overlay(self._viewer)
+        self._refreshing = True
+        self.map.set_choices((Choice(layer.name, layer) for layer in layers), prefer=front and front.layer)
         self._map_changed()
+        self._refreshing = False
 
     def _outline_each(self) -> None:
         """Have the canvas outline every map that is open, and none that has gone."""
@@ -193,11 +197,29 @@ class HeatmapTab(QWidget):
         self._follow_visible()
 
     def _show_alone(self, overlay: Overlay) -> None:
-        """Show the chosen map and hide the slide's others: one through another, neither's colours would be true."""
+        """Show the chosen map and hide the slide's others: one through another, neither's colours would be true.
+
+        Where another slide is in front, the map's own takes its place, unless nobody asked for the map.
+        """
+        slide, session = layer_of_slide(self._viewer, overlay.map.slide.quickhash), attach(self._viewer)
+        if self._astray(overlay):
+            return
+        if slide is not None and not slide.visible and session is not None:
+            if self._refreshing:
+                return
+            active = self._viewer.layers.selection.active
+            session.bring_forward(slide)
+            if overlay_of(active) is overlay:
+                self._viewer.layers.selection.active = active
         for layer in self._viewer.layers:
             other = overlay_of(layer)
             if other is not None and other.map.slide.quickhash == overlay.map.slide.quickhash:
                 layer.visible = other is overlay
+
+    def _astray(self, overlay: Overlay) -> bool:
+        """Tell whether a map is hidden since its slide is not open: it says nothing of the one in front."""
+        own = layer_of_slide(self._viewer, overlay.map.slide.quickhash)
+        return own is None and not overlay.layer.visible and front_slide(self._viewer) is not None
 
     def _let_go(self) -> None:
         if self._overlay is not None:
@@ -263,8 +285,17 @@ class HeatmapTab(QWidget):
 
     def _follow_active(self, *_: Any) -> None:
         active = self._viewer.layers.selection.active
-        if overlay_of(active) is not None:
+        slide = slide_of(active)
+        overlay = overlay_of(active)
+        if overlay is not None and not self._astray(overlay):
             self.map.choose(active)
+            own = layer_of_slide(self._viewer, overlay.map.slide.quickhash)
+            if own is not None and not own.visible:
+                self._show_alone(overlay)
+        elif slide is not None and (self._overlay is None or self._overlay.map.slide.quickhash != slide.quickhash):
+            front = front_overlay(self._viewer)
+            if front is not None:
+                self.map.choose(front.layer)
 
     def _show_gallery(self) -> None:
         # it belongs to the window, as this tab's panel does
