@@ -140,16 +140,18 @@ def annotated_slide(layer: Layer | None) -> str | None:
 
 
 def fit_outlines(layer: Layer, zoom: float) -> None:
-    """Keep the lines of annotations as wide on the screen as they were.
+    """Keep the lines of annotations and tissue as wide on the screen as they were: up close they would hide cells.
 
     Parameters
     ----------
     layer : napari layer
-        Any; what holds no annotations to edit is left alone.
+        Any; what holds neither tissue nor annotations to edit is left alone.
     zoom : float
         Screen pixels per world unit.
     """
-    if not isinstance(layer, Shapes) or annotated_slide(layer) is None:
+    if not isinstance(layer, Shapes) or (
+        annotated_slide(layer) is None and "tissue_of" not in layer.metadata.get(KEY, {})
+    ):
         return
     width = _WIDTH_PX / (zoom * float(np.min(layer.scale)))
     known = layer.metadata[KEY]
@@ -238,7 +240,8 @@ def _named(class_name: str) -> Annotation:
 
 def _features(layer: Shapes) -> Any:
     """Return a copy of a layer's features with all columns that annotations have."""
-    features = layer.features.copy()
+    # napari keeps the rows of a layer whose last shape has gone
+    features = layer.features.iloc[: len(layer.data)].copy()
     for column, usual in (("outline", np.nan), ("hole", False), ("class_name", ""), ("name", "")):
         if column not in features:
             features[column] = usual

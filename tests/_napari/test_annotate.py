@@ -122,6 +122,15 @@ def test_a_loaded_file_is_measured_and_the_threshold_followed_at_once(
     assert tab._answer.found.n_target == 3
 
 
+def test_outlines_that_were_cleared_leave_nothing_to_measure(qtbot: Any, window: Window, tmp_path: Path) -> None:
+    _, tab, _ = window
+    layer = load(qtbot, tab, tmp_path / "a.geojson", box(0, 0, EDGE, EDGE))
+    assert tab._answer.found.n_target == 1
+    layer.data = []
+    settle(qtbot, tab)
+    assert annotations_in(layer, tab._viewer.layers[0])() == []
+
+
 def test_another_score_is_measured_and_no_map_is_said(qtbot: Any, window: Window, tmp_path: Path) -> None:
     viewer, tab, overlay = window
     load(qtbot, tab, tmp_path / "a.geojson", box(0, 0, EDGE, EDGE))

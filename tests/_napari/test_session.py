@@ -251,6 +251,27 @@ def test_a_slide_with_a_map_is_put_aside_not_closed(opened, folder, stepped):
     assert outline.visible
 
 
+def test_the_tissues_outline_is_thin_at_every_magnification(opened, folder, qtbot):
+    from napari.layers import Layer
+
+    from napari_mil._napari.layers import tissue_layer_data
+    from napari_mil.tiling import TissueMask
+
+    viewer, session = opened(folder / "slide 2.tif")
+    cells = np.zeros((30, 50), bool)
+    cells[5:20, 5:30] = True
+    slide = slide_of(viewer.layers[0]).ref
+    outline = Layer.create(*tissue_layer_data(TissueMask(cells, (100.0, 100.0), slide.mpp), slide))
+    viewer.add_layer(outline)
+    for magnification in (2.5, 40.0):
+        session._magnify(magnification)
+        wide = outline.edge_width[0] * outline.scale[0] * camera(viewer).zoom  # screen pixels
+        qtbot.waitUntil(
+            lambda: 1 <= outline.edge_width[0] * outline.scale[0] * camera(viewer).zoom <= 3, timeout=10_000
+        )
+    assert wide > 3  # it had to be fitted
+
+
 def test_details_can_be_searched_and_the_label_comes_on_request_only(opened, shared_data, qtbot):
     _, session = opened(shared_data / "slides" / "cmu-1-small-region.svs")
     session.show_details()
