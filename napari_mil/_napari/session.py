@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QLabel
 
 from .bag_opener import BagOpener
@@ -74,6 +74,9 @@ class Session(QObject):
     window : QMainWindow
         Its window, which the session ends with.
     """
+
+    leaving = Signal()
+    """Another slide is about to take the place of the one in front."""
 
     def __init__(self, viewer: napari.Viewer, window: QMainWindow) -> None:
         super().__init__(window)
@@ -234,6 +237,8 @@ class Session(QObject):
 
     def _bring_forward(self, layer: Layer) -> None:
         """Show a slide; those put aside for it hold neither file nor memory until they are shown again."""
+        if any(other is not layer and other.visible for other in slide_layers(self._viewer)):
+            self.leaving.emit()
         front = slide_of(layer)
         for aside in self._switch.bring_forward(layer):
             self.overview.leave(aside)

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 import napari_mil as nm
 from napari_mil._napari.overlay import overlay_of
+from napari_mil._napari.session import attach
 from napari_mil._napari.viewers import camera
 from napari_mil._napari.widgets.panel import MILPanel
 from napari_mil.maps import compare_maps
@@ -97,6 +98,21 @@ def test_unticking_a_map_ends_what_took_two_and_shows_the_map_that_was_in_front(
     tab._items()[1].setCheckState(Qt.CheckState.Checked)
     assert tab.mode.isEnabled()
     assert tab.comparison is not None
+
+
+def test_another_slide_is_not_seen_through_a_comparison(compared, sparse_slide, tmp_path: Path) -> None:
+    viewer, tab = compared
+    [front] = [layer for layer in tab._layers if layer.visible]
+    tab.mode.choose("rank")
+    viewer.open(str(sparse_slide(tmp_path / "other.tif", (2000, 2000), 0.5)), plugin="napari-mil")
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["other"]
+    assert not tab.card.isVisible()
+    attach(viewer).bring_forward(tab._slide_layer())
+    assert [layer for layer in tab._layers if layer.visible] == [front]
+    tab.mode.choose("blink")
+    attach(viewer).bring_forward(viewer.layers["other"])
+    assert not tab.pair.blinking
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["other"]
 
 
 def test_the_lasso_marks_patches_on_the_slide_and_the_mouse_marks_the_point(compared, qtbot) -> None:

@@ -29,6 +29,7 @@ from ..compare_poolings import Outcome, compatible, pooling_steps
 from ..layers import placement, slide_of
 from ..overlay import front_overlay, overlay_of
 from ..overlay_data import overlay_layer_data
+from ..session import attach
 from ..viewers import camera
 from ..worker import Job, JobSlot
 from .choice_box import Choice, ChoiceBox
@@ -91,6 +92,9 @@ class CompareTab(QWidget):
         viewer.cursor.events.position.connect(self._follow_mouse)
         self.outcome.connect(self._add_outcome, Qt.ConnectionType.QueuedConnection)
         self.destroyed.connect(self._jobs.abandon)
+        self._session = attach(viewer)
+        if self._session is not None:
+            self._session.leaving.connect(self._show_one)
         self.refresh_maps()
 
     def disconnect_viewer(self) -> None:
@@ -100,6 +104,9 @@ class CompareTab(QWidget):
         for event in (events.inserted, events.removed, events.renamed):
             event.disconnect(self.refresh_maps)
         self._viewer.cursor.events.position.disconnect(self._follow_mouse)
+        if self._session is not None:
+            self._session.leaving.disconnect(self._show_one)
+            self._session = None
         if self.window_of_views is not None:
             self.window_of_views.close()
         self._clear_pair()
@@ -272,10 +279,14 @@ class CompareTab(QWidget):
         if self.first.current is not None and self.second.current == self.first.current:
             self.second.choose(1)
 
-    def _nothing_compared(self, words: str) -> None:
-        """Say why there is nothing to compare, and show maps as they were."""
+    def _show_one(self) -> None:
+        """Show maps as they were: two at a time, a difference or a mark say nothing of the slide that comes."""
         self.mode.choose("off")
         self._clear_pair()
+
+    def _nothing_compared(self, words: str) -> None:
+        """Say why there is nothing to compare, and show maps as they were."""
+        self._show_one()
         for widget in (self.beside, self.first, self.second, self.mode):
             widget.setEnabled(False)
         self.first.set_choices([])
