@@ -78,7 +78,7 @@ def test_a_scale_set_once_is_there_at_the_next_opening(small_slide: Path) -> Non
 
 
 def test_no_scale_is_said_on_the_canvas_until_there_is_one(
-    make_napari_viewer, qtbot, own_folders: Path, shared_data: Path
+    make_napari_viewer, qtbot, own_folders: Path, shared_data: Path, small_slide: Path
 ) -> None:
     from napari_mil._napari.launch import add, show_panel
     from napari_mil._napari.reader import read_slides
@@ -98,6 +98,10 @@ def test_no_scale_is_said_on_the_canvas_until_there_is_one(
     enter(panel, 0)
     assert note.isVisible()
     assert str(viewer.layers[0].units[0]) == "pixel"
+    add(viewer, read_slides(str(small_slide))[0])  # whose scale is known
+    assert note.isHidden()
+    viewer.layers.selection.active = viewer.layers[0]
+    assert note.isVisible()
     viewer.layers.clear()
     assert note.isHidden()
 

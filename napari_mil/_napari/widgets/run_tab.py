@@ -164,7 +164,6 @@ class RunTab(QWidget):
             self._follow_active()
         self._slide_changed()
         self.recent.refresh(slide_open=bool(layers))
-        self.scale_missing.emit(any(mpp_of(layer) is None for layer in layers))
 
     def _build(self) -> None:
         self.slide, self.models = ChoiceBox("Slide", self), ModelField(self)
@@ -251,6 +250,7 @@ class RunTab(QWidget):
         self.scale.show_layer(layer)
         self.colours.show_layer(layer, corrected=read_preferences().true_colours)
         self.tissue.show_layer(layer)
+        self.scale_missing.emit(layer is not None and mpp_of(layer) is None)
         self._refresh_buttons()
 
     def _scale_entered(self, mpp: tuple[float, float] | None) -> None:
