@@ -53,11 +53,12 @@ class History:
         finally:
             self._moving = False
 
-    def _note(self, info: Any) -> None:
+    def _note(self, _: Any) -> None:
         if self._moving:
             return
-        record, name, now = self._settings.to_record(), info.signal.name, time.monotonic()
-        if record == self._now:
+        record, now = self._settings.to_record(), time.monotonic()
+        name = ",".join(field for field, value in record.items() if value != self._now[field])
+        if not name:
             return
         if name != self._last[0] or now - self._last[1] > _ONE_CHANGE_S:
             self._past.append(self._now)

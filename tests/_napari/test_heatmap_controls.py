@@ -196,6 +196,17 @@ def test_undo_goes_back_step_by_step_and_redo_forward(window: Any) -> None:
     assert seen(overlay) == int((np.float32(threshold) <= RAW * 6).sum())
 
 
+def test_score_and_scale_chosen_in_haste_are_two_steps(window: Any) -> None:
+    _, tab, overlay = window
+    tab.scale.choose("ratio")
+    tab.scale.choose("robust")  # the same control within a second: one
+    tab.score.choose("contribution")
+    overlay.undo()
+    assert (overlay.settings.score, overlay.settings.scale) == ("attention", "robust")
+    overlay.undo()
+    assert overlay.settings.scale == "rank"
+
+
 def _names(*combinations: str) -> list[str]:
     from napari.utils.key_bindings import coerce_keybinding
 
