@@ -178,7 +178,10 @@ def test_the_panel_trains_as_the_library_does(
         )
     )  # fmt: skip
     for name in ("metrics.csv", "predictions.csv"):
-        assert (own_folders / "out" / name).read_text() == (tmp_path / "headless" / name).read_text()
+        # in a thread of its own torch may share sums out otherwise, which moves their last digits
+        pd.testing.assert_frame_equal(
+            pd.read_csv(own_folders / "out" / name), pd.read_csv(tmp_path / "headless" / name), rtol=1e-5
+        )
 
 
 def test_cancel_leaves_no_model_and_train_goes_on_from_there(
