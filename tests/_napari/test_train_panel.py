@@ -192,14 +192,11 @@ def test_cancel_leaves_no_model_and_train_goes_on_from_there(
     out = own_folders / "out"
     choose(qtbot, panel, bag_folder, out, epochs=4)
     panel.train.click()
-    gate.allow(6)  # into the second fold
-    qtbot.waitUntil(lambda: len(panel.curves.history.get(2, [])) >= 1, timeout=60_000)
+    let_pass(qtbot, gate, lambda: 2 in panel.curves.history)  # into the second fold
     assert "at most" in panel.status.text() or "Fold 2 of 2" in panel.status.text()
     assert not panel.form.isEnabled()
     panel.cancel_button.click()
-    qtbot.wait(150)  # epochs are passed on ten times a second at most, and only then it can stop
-    gate.allow(1)
-    qtbot.waitUntil(lambda: not panel.running, timeout=20_000)
+    let_pass(qtbot, gate, lambda: not panel.running)
     assert "Cancelled" in panel.status.text()
     assert panel.use.isHidden()
     assert panel.result is None
@@ -240,14 +237,11 @@ def test_closing_the_window_mid_training_ends_it_quietly(
     out = own_folders / "out"
     choose(qtbot, panel, bag_folder, out)
     panel.train.click()
-    gate.allow(2)
-    qtbot.waitUntil(lambda: len(panel.curves.history.get(1, [])) >= 1, timeout=60_000)
+    let_pass(qtbot, gate, lambda: 1 in panel.curves.history)
     told: list[object] = []
     notification_manager.notification_ready.connect(told.append)
     viewer.close()
-    qtbot.wait(150)
-    gate.allow(1)
-    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=20_000)
+    let_pass(qtbot, gate, lambda: not WorkerBase._worker_set)
     notification_manager.notification_ready.disconnect(told.append)
     assert not told
     assert not (out / "model.safetensors").exists()
@@ -370,6 +364,19 @@ class Gate:
 
     def wait(self) -> None:
         assert self._passes.acquire(timeout=60)
+
+
+def let_pass(qtbot, gate: Gate, until: Callable[[], bool]) -> None:
+    """Let single epochs pass until something has come true.
+
+    They are passed on ten times a second at most, and only then a training can stop.
+    """
+    for _ in range(100):
+        if until():
+            return
+        gate.allow(1)
+        qtbot.wait(150)
+    raise AssertionError("it did not come true in a hundred epochs")
 
 
 def hold_epochs(monkeypatch: pytest.MonkeyPatch) -> Gate:
