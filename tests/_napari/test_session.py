@@ -358,14 +358,15 @@ def close_dock(widget) -> None:
     raise AssertionError("the dock was not closed in two seconds")
 
 
-def test_docks_that_were_closed_come_back(opened, folder):
+def test_docks_that_were_closed_come_back(opened, folder, qtbot):
     from napari_mil._napari import launch
 
     viewer, session = opened(folder / "slide 2.tif")
     close_dock(session.overview)
     assert not session.overview.isVisible()
     viewer.open(str(folder / "slide 10.tif"), plugin="napari-mil")
-    assert session.overview.isVisible()
+    # Qt shows a dock when it next lays out the window
+    qtbot.waitUntil(session.overview.isVisible)
     close_dock(session.overview)
     launch.show_overview()
     assert session.overview.isVisible()

@@ -25,7 +25,7 @@ import napari_mil as nm
 from napari_mil.errors import CohortError, EncoderError, ExportError, NapariMilError, SlideError, TilingError
 from napari_mil.features import Encoder, EncoderInfo, list_encoders, load_encoder, save_encoder
 from napari_mil.models import check_fit, create_model, load_model
-from napari_mil.progress import finish
+from napari_mil.progress import Pacer, finish
 from napari_mil.tiling import TileGrid
 from napari_mil.training import Cohort, DeepMIL, FineTuning, _deep_patches, iter_fine_tune, read_cohort
 from napari_mil.training._deep_fit import DeepEpoch, _rate, fit_deep, predict_pool
@@ -510,7 +510,10 @@ def start(table: Path, out: Path, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("stage", ["trying", "patches", "epoch 3", "final"])
-def test_cancelling_leaves_nothing(cohort_table: Path, tmp_path: Path, stage: str) -> None:
+def test_cancelling_leaves_nothing(
+    cohort_table: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pacer, "_interval_s", 0.0)  # on a quick machine an epoch passes between two reports
     encoder = small_encoder()
     before = {name: value.clone() for name, value in encoder.module.state_dict().items()}
     steps = start(cohort_table, tmp_path / "out", encoder=encoder)
