@@ -29,6 +29,10 @@ class DualStreamPooling(MILModel):
     :math:`v_i = \mathrm{relu}(W_v\,\mathrm{dropout}(x_i) + b_v)`; with ``query="linear"``, as the first published
     weights have it, :math:`q(x) = W_1 x + b_1`. W is full: every class's logit hears every class's attention.
 
+    That dropout leaves a feature at nought in the units of training, where nought is the mean. When the standardisation
+    is folded in, the mean m of features as they are is kept for it (``centre``), which is
+    :math:`\mathrm{dropout}(x_i - m) + m` from then on: passes with dropout answer as they did before the folding.
+
     Scores: instance logit :math:`c_i` (of the patch alone, by the first stream); attention :math:`A` (C, N), each row
     sums to 1: likeness to the critical patch; contribution :math:`\sum_k A_{ik} W_k v_i` (sums to logit less bias);
     leave-one-out in closed form, :math:`\sum_k \frac{A_{ik}}{1 - A_{ik}} (W_k v_i - W_k B_k)`, and computed anew
@@ -49,6 +53,7 @@ class DualStreamPooling(MILModel):
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"query": ("two-layer", "linear"), "value": ("identity", "layer")}
     default_score: ClassVar[str] = "instance_logit"
     attends: ClassVar[bool] = True
+    centre: Tensor
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
@@ -60,7 +65,14 @@ class DualStreamPooling(MILModel):
         self.query_out = nn.Linear(d, d) if card.config["query"] == "two-layer" else None
         self.dropout = nn.Dropout(float(card.config["dropout"]))
         self.value = nn.Linear(length, length) if card.config["value"] == "layer" else None
+        if self.dropout.p > 0:
+            self.register_buffer("centre", torch.empty(length))
         self.head = nn.Linear(n_classes * length, n_classes)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Begin with features whose mean is nought; see `MILModel.initialise`."""
+        if self.dropout.p > 0:
+            nn.init.zeros_(self.centre)
 
     def forward(self, bag: Tensor, scores: bool = True) -> BagOutput:
         """Predict one bag; see `MILModel.forward`."""
@@ -87,8 +99,11 @@ class DualStreamPooling(MILModel):
 
         return of_part
 
+    @torch.no_grad()
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the layers that take features; see `MILModel.absorb_standardisation`."""
+        if self.dropout.p > 0:
+            self.centre.copy_(self.centre.cpu().double() * std + mean)
         for layer in (self.instance, self.query_in):
             absorb(layer, mean, std)
         if self.value is not None:
@@ -109,11 +124,18 @@ class DualStreamPooling(MILModel):
         weight = self.head.weight.view(n_classes * n_classes, self.card.in_features)  # (logit, k) by feature
 
         def read(rows: Tensor) -> tuple[Tensor, Tensor]:
-            v = rows if self.value is None else torch.relu_(self.value(self.dropout(rows)))
+            v = rows if self.value is None else torch.relu_(self.value(self._dropped(rows)))
             return self.instance(rows), v @ weight.T
 
         c, evidence = read_together(bag, weight, read)
         return c, evidence.view(-1, n_classes, n_classes)
+
+    def _dropped(self, rows: Tensor) -> Tensor:
+        """Return rows (n, D) with dropout about the centre; as they are where it is off."""
+        if self.dropout.p > 0 and self.dropout.training:
+            dropped: Tensor = self.dropout(rows - self.centre) + self.centre
+            return dropped
+        return rows
 
     def _query(self, rows: Tensor) -> Tensor:
         q: Tensor = self.query_in(rows)
