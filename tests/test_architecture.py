@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "napari_mil"
 FLOORS = [
     {"errors"},
-    {"progress", "files", "samples", "triton_guard", "preferences", "hub"},
+    {"progress", "files", "samples", "triton_guard", "preferences", "hub", "counting"},
     {"slides"},
     {"tiling"},
     {"features"},
