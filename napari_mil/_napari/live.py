@@ -7,6 +7,7 @@ second at most.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class LiveOverlay:
         self._asked: tuple[Any, ...] = ()
         self._areas: list[Any] = []
         self._colours: dict[str, NDArray[np.uint8]] = {}
+        self._set_aside = False
         self._timer = QTimer(parent)
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -101,7 +103,7 @@ class LiveOverlay:
     def settings(self) -> HeatmapSettings:
         """What a colour bar asks for: nothing is cut off."""
         view = self.view
-        return HeatmapSettings(view.score, view.scale.name, view.class_index or 0, self.limits[0])
+        return HeatmapSettings(view.score, view.scale.name, view.class_index or 0, view.lowest)
 
     @property
     def shows_all(self) -> bool:
@@ -119,6 +121,9 @@ class LiveOverlay:
         layer, self.layer, self._shown = self.layer, None, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
+        if self._set_aside:
+            self._set_aside = False
+            gc.unfreeze()
         self._on_shown()
 
     def _tick(self) -> None:
@@ -145,6 +150,11 @@ class LiveOverlay:
 
     def _add(self, found: ProvisionalMap, pixels: NDArray[np.uint8]) -> None:
         amap, layers = found.map, self._viewer.layers
+        # As a layer goes, napari has Python look through all objects for garbage, which stops the window for as long as
+        # there are many: with PyTorch loaded half a million and more. What is there before the layer is left out of
+        # that until it has gone; what the layer brought along is looked through.
+        gc.freeze()
+        self._set_aside = True
         layer = Image(
             pixels,
             rgb=True,

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
 Opened = tuple["napari.Viewer", "MILPanel"]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _libraries_out_of_the_collectors_way() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _libraries_out_of_the_collectors_way() -> None:
     """Keep what libraries hold for ever from being looked through whenever napari collects garbage.
 
-    It does so at every layer that goes, and some four times a window: a third of a second each.
+    It does so at every layer that goes, and some four times a window: a third of a second each. Once is enough, but
+    for a run, at whose end nothing is kept out of the way any more.
     """
     import napari._qt.qt_main_window  # noqa: F401
     import torch  # noqa: F401
 
-    gc.collect()
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_is_looked_through_in_the_end() -> Iterator[None]:
     yield
     gc.unfreeze()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,27 @@ def test_the_map_grows_and_ends_as_the_headless_one(
     found, wanted = read_features(kept), read_features(tmp_path / "f.h5")
     np.testing.assert_array_equal(found.values, wanted.values)
     np.testing.assert_array_equal(found.grid.l0_rc, wanted.grid.l0_rc)
+
+
+def test_as_it_goes_only_what_came_with_it_is_looked_through_for_garbage(
+    open_window, qtbot, gate: Gate, small_slide: Path
+) -> None:
+    """napari has Python do so at every layer that goes: with PyTorch and all else it would stop the window."""
+    gc.unfreeze()
+    viewer, panel = open_window(small_slide)
+    known = len(gc.get_objects())
+    start(qtbot, panel, gate, 1)
+    assert len(provisional(viewer)) == 1
+    assert gc.is_tracked(panel.live.layer)
+    looked_through: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda *_: looked_through.append(len(gc.get_objects())))
+        panel.run_tab.cancel.click()
+        gate.open()
+        qtbot.waitUntil(lambda: not panel.running, timeout=20_000)
+    assert looked_through
+    assert max(looked_through) < known / 5
+    assert not gc.get_freeze_count(), "everything is looked through again afterwards"
 
 
 def test_what_is_looked_at_and_then_what_is_drawn_is_read_first(
