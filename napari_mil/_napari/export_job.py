@@ -42,7 +42,7 @@ def options_as_shown(overlay: Overlay, k: int, tags: PatchTags) -> ExportOptions
     if not overlay.shows_all:
         # inverted at the scale's lower end nothing is shown, also not what lies below that end
         lowest = float(np.finfo(np.float32).min)
-        threshold = lowest if chosen.threshold <= overlay.limits[0] else float(chosen.threshold)
+        threshold = lowest if overlay.hides_none else float(chosen.threshold)
     marks = tags.on_grid(overlay.map.grid)
     return ExportOptions(
         Display(

@@ -71,7 +71,7 @@ class Overlay:
         self.settings: HeatmapSettings = layer.metadata[KEY]["settings"]
         self._painter = Painter(self.map.grid)
         self._finder: PatchFinder | None = None
-        self._held_limits: tuple[float, float] | None = None
+        self._held: MapView | None = None
         self._kept: OrderedDict[tuple[Any, ...], _Shown] = OrderedDict()
         self._shown = self._prepared()
         self._summary: ThresholdSummary | None = None
@@ -119,7 +119,7 @@ class Overlay:
                 chosen.threshold = after.cuts.threshold(by, amount)
                 self._asked = by, amount, chosen.threshold
             elif now[:2] != was[:2] or after.view.scale.diverging:
-                chosen.threshold = after.view.limits[0]
+                chosen.threshold = after.view.lowest
             if chosen.colours not in after.view.scale.colourmaps:
                 chosen.colours = ""
         chosen.events.score.emit(chosen.score, was[0])
@@ -139,15 +139,15 @@ class Overlay:
         self._asked = by, amount, threshold
         self.settings.threshold = threshold
 
-    def hold_limits(self, limits: tuple[float, float] | None) -> None:
-        """Colour between these limits, on the displayed scale, so that maps beside each other share their colours.
+    def hold_limits(self, view: MapView | None) -> None:
+        """Colour as far as a view does, while its score and scale are shown, so that maps share their colours.
 
         Parameters
         ----------
-        limits : (float, float) or None
+        view : MapView or None
             None colours by the map's own values again.
         """
-        self._held_limits = limits
+        self._held = view
         self._kept.clear()
         self._show_values()
 
@@ -195,7 +195,12 @@ class Overlay:
     @property
     def shows_all(self) -> bool:
         """Whether nothing is hidden by the threshold."""
-        return self._cut == -math.inf and not self.settings.inverted
+        return self.hides_none and not self.settings.inverted
+
+    @property
+    def hides_none(self) -> bool:
+        """Whether the threshold stands at its lower end: nothing lies below, also not what the colours do not reach."""
+        return self.settings.threshold <= self.view.lowest
 
     def shown_cells(self) -> tuple[NDArray[np.bool_], int]:
         """Return which cells of the raster are seen (rows, cols), and how many pixels a cell's edge has."""
@@ -244,8 +249,7 @@ class Overlay:
 
     @property
     def _cut(self) -> float:
-        """The threshold; at the scale's lower end nothing is hidden, also not what lies below it."""
-        return -math.inf if self.settings.threshold <= self.limits[0] else self.settings.threshold
+        return -math.inf if self.hides_none else self.settings.threshold
 
     @property
     def _factor(self) -> int:
@@ -257,8 +261,8 @@ class Overlay:
         key = (chosen.score, chosen.scale, chosen.class_index, chosen.look)
         if key not in self._kept:
             view = self.map.view(*key[:3])
-            if self._held_limits is not None:
-                view = replace(view, scale=replace(view.scale, fixed_limits=self._held_limits))
+            if self._held is not None and (view.score, view.scale.name) == (self._held.score, self._held.scale.name):
+                view = replace(view, scale=replace(view.scale, fixed_limits=self._held.limits))
             values = self._painter.paint(view.values).values
             pixels = view.scale.to_axis(values)
             if chosen.look == "smooth":

@@ -35,7 +35,7 @@ def overlay_layer_data(amap: AttentionMap, shown: Mapping[str, Any] | None = Non
         scale.
     """
     view = amap.view()
-    settings = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.limits[0])
+    settings = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.lowest)
     raster = amap.raster(view.score, view.scale.name, view.class_index)
     attributes = {
         "name": f"{amap.model.title or amap.model.pooling} on {slide_name(amap.slide.path)}",
@@ -66,7 +66,7 @@ def raster_place(amap: AttentionMap, raster: Raster, factor: int) -> dict[str, t
 def kept_settings(amap: AttentionMap, record: Mapping[str, Any]) -> HeatmapSettings:
     """Return kept settings as far as the map has what they name, and the usual ones for the rest."""
     view = amap.view()
-    usual = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.limits[0])
+    usual = HeatmapSettings(view.score, view.scale.name, amap.prediction.class_index, view.lowest)
     kept = read_settings(record, usual)
     known = kept.score in amap.scores and 0 <= kept.class_index < len(amap.prediction.class_names)
     if not known or kept.scale not in SCALES_FOR_KIND[amap.scores[kept.score].kind]:
@@ -74,7 +74,7 @@ def kept_settings(amap: AttentionMap, record: Mapping[str, Any]) -> HeatmapSetti
     shown = amap.view(kept.score, kept.scale, kept.class_index)
     if kept.colours not in shown.scale.colourmaps:
         kept.colours = ""
-    kept.threshold = min(max(kept.threshold, shown.limits[0]), float(np.nextafter(np.float32(shown.limits[1]), np.inf)))
+    kept.threshold = min(max(kept.threshold, shown.lowest), float(np.nextafter(np.float32(shown.highest), np.inf)))
     return kept
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from ..maps import MapView
 
+_STEPS, _SLIVER = 512, 8
+
 
 def draw_colour_bar(
     axes: Axes, view: MapView, threshold: float | None, opacity: float, *, colourmap: str = "", inverted: bool = False
@@ -33,10 +35,12 @@ def draw_colour_bar(
         Whether what lies below the threshold is shown.
     """
     low, high = (float(v) for v in view.scale.to_axis(np.asarray(view.limits, np.float32)))
-    ramp = np.linspace(low, high, 512)[None]
+    ramp = np.linspace(low, high, _STEPS)[None]
     start = low
     if threshold is not None:
         start = float(view.scale.to_axis(np.asarray(threshold, np.float32)))
+        # what lies beyond the upper end has its colour
+        start = start if inverted else min(start, float(ramp[0, -_SLIVER]))
     hidden = ramp >= start if inverted and threshold is not None else ramp < start
     axes.imshow(
         np.ma.masked_where(hidden, ramp),
@@ -75,9 +79,10 @@ def tick_labels(view: MapView) -> dict[float, str]:
         Values in the units shown.
     """
     low, high = view.limits
+    below, above = ("≤" if view.lowest < low else ""), ("≥" if view.highest > high else "")
     if view.scale.diverging:
-        return {low: f"{low:.2g} against", 0.0: "0", high: f"for +{high:.2g}"}
+        return {low: f"{below}{low:.2g} against", 0.0: "0", high: f"for {above}+{high:.2g}"}
     if view.scale.log:
         decades = range(round(np.log10(low)), round(np.log10(high)) + 1)
         return {10.0**d: f"{10.0**d:g}x" for d in decades}
-    return {v: f"{v:g}" for v in (low, (low + high) / 2, high)}
+    return {low: f"{low:.3g}", (low + high) / 2: f"{(low + high) / 2:.3g}", high: f"{above}{high:.3g}"}

@@ -68,7 +68,7 @@ def comparison_figure(slide: Slide, comparison: MapComparison, *, dpi: float = 1
     mpp = comparison.maps[0].slide.mpp or slide.mpp
     mpp_x = mpp[1] if mpp else comparison.maps[0].l0_mpp
     draw_scale_bar(_axes(figure, (_MARGIN, _MARGIN, wide, SCALE_BAR_HEIGHT)), width * mpp_x, wide)
-    said = f"All on one scale: {comparison.views[0].scale.title}. A map shows {DISCLAIMER}."
+    said = f"All on one scale with the same limits: {comparison.views[0].scale.title}. A map shows {DISCLAIMER}."
     figure.text(1 - _MARGIN / size[0], _MARGIN / size[1], said, size=8, color=_GREY, ha="right", va="bottom")
     return figure
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..errors import ExportError
-from ..maps import DISCLAIMER, effective_patches, normalised_entropy
+from ..maps import DISCLAIMER, effective_patches, limits_words, normalised_entropy
 from ._display import Display
 from ._folders import check_ending
 from ._picture import (
@@ -192,7 +192,8 @@ def _write(
 
 def _details(subject: _Subject) -> str:
     amap, view = subject.amap, subject.view
-    sentences = [subject.display.sentence(amap, view), f"Each patch is {amap.grid.tile_um:.0f} µm wide"]
+    sentences = [subject.display.sentence(amap, view), *([words] if (words := limits_words(view)) else [])]
+    sentences.append(f"Each patch is {amap.grid.tile_um:.0f} µm wide")
     if subject.display.smooth:
         sentences.append("Drawn smoothly; numbers are those of the patches")
     if view.kind == "attention" and len(amap) > 1:

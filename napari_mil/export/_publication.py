@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..maps import DISCLAIMER, colours
+from ..maps import DISCLAIMER, colours, limits_words
 from ..progress import Pacer, Progress, Steps
 from ._display import Display
 from ._folders import check_ending
@@ -165,7 +165,8 @@ def _draw_legend(figure: Figure, amap: AttentionMap, view: MapView, display: Dis
     draw_bar(bar, view, display)
     bar.tick_params(labelsize=6)
     sentence = display.sentence(amap, view)
-    lines = f"{view.scale.title}\n{sentence}" + ("\nDrawn smoothly from patch to patch" if display.smooth else "")
+    smooth = "Drawn smoothly from patch to patch" if display.smooth else ""
+    lines = "\n".join(line for line in (view.scale.title, limits_words(view), sentence, smooth) if line)
     x = (_MARGIN + 2.55) / wide
     figure.text(x, (top - 0.01) / tall, lines, size=6.5, color=INK, va="top", linespacing=1.3, parse_math=False)
 

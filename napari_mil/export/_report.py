@@ -21,6 +21,7 @@ from ..maps import (
     effective_patches,
     format_area,
     format_probability,
+    limits_words,
     normalised_entropy,
     summarise,
 )
@@ -188,6 +189,8 @@ def _slide_part(subject: _Subject) -> str:
 def _map_part(subject: _Subject) -> str:
     amap, view, display = subject.amap, subject.view, subject.display
     lines = [f"{view.title}. Colours: {view.scale.title}. {view.scale.help}", f"{display.sentence(amap, view)}."]
+    if ends := limits_words(view):
+        lines.append(f"{ends}.")
     if view.kind == "attention" and len(amap) > 1:
         lines.append(
             f"The attention is spread as if over {effective_patches(view.raw):,.0f} patches "

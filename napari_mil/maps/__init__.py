@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ._legend import patch_words as patch_words
     from ._legend import patches_sentence as patches_sentence
     from ._legend import view_legend as view_legend
+    from ._limits import COLOUR_PERCENTILE as COLOUR_PERCENTILE
+    from ._limits import colour_end as colour_end
+    from ._limits import limits_words as limits_words
     from ._live import LiveMap as LiveMap
     from ._live import ProvisionalMap as ProvisionalMap
     from ._live import interest as interest
@@ -123,6 +126,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "patches_sentence",
             "view_legend",
         ],
+        "_limits": ["COLOUR_PERCENTILE", "colour_end", "limits_words"],
         "_live": ["LiveMap", "ProvisionalMap", "interest"],
         "_map": ["AttentionMap", "MapScore", "MapView", "Prediction", "Provenance", "Spread"],
         "_members": ["check_members"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from ..errors import MapError
+from ._limits import COLOUR_PERCENTILE, colour_end
 from ._places import match_places
 from ._scales import KIND_TITLES
 from ._shown import ranks
@@ -33,7 +34,7 @@ class Difference:
     values : (N,) float32
         Per tile, NaN where only one map has something.
     limits : (float, float)
-        Ends of the colours, symmetric about zero.
+        Ends of the colours, symmetric about zero; of scores as in `colour_end`.
     title, help : str
         What it is, and how to read it, in words.
     names : (str, str)
@@ -91,7 +92,7 @@ def difference(
     apart = (ranks(a) - ranks(b)) if by == "rank" else (a - b)
     values = np.full(len(places.grid), np.nan, np.float32)
     values[places.tiles[known]] = apart
-    top = 1.0 if by == "rank" else float(np.abs(apart).max(initial=0.0)) or 1.0
+    top = 1.0 if by == "rank" else colour_end(apart)
     return Difference(places.grid, values, (-top, top), *_words(first, by), names)
 
 
@@ -110,5 +111,6 @@ def _words(view: MapView, by: DifferenceBy) -> tuple[str, str]:
     unit = ", times average" if view.kind == "attention" else ""
     return (
         f"Difference of {KIND_TITLES[view.kind].lower()}{unit}",
-        "The score in the one map less that in the other; 0 where both are alike.",
+        "The score in the one map less that in the other; 0 where both are alike. "
+        f"Colours end at the {COLOUR_PERCENTILE}th percentile of its size.",
     )

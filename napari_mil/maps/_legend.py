@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._limits import limits_words
 from ._scales import score_label
 from ._shown import one_class
 from ._threshold import Cuts
@@ -84,7 +85,8 @@ def view_legend(
     model = amap.model.title or amap.model.pooling
     sentence = patches_sentence(amap, view, threshold, summary, inverted=inverted)
     drawn = ["Drawn smoothly; numbers are those of the patches"] if smooth else []
-    lines = [model, view.title, f"Scale: {view.scale.title}", sentence, *drawn, DISCLAIMER]
+    ends = [words] if (words := limits_words(view)) else []
+    lines = [model, view.title, f"Scale: {view.scale.title}", *ends, sentence, *drawn, DISCLAIMER]
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import NapariMilError
 from ._coarse import fill_between
 from ._legend import DISCLAIMER
+from ._limits import limits_words
 from ._raster import Painter, Raster
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class ProvisionalMap:
                 model,
                 self.view.title,
                 f"Scale: {self.view.scale.title}",
+                *([words] if (words := limits_words(self.view)) else []),
                 "Pale cells are not read yet: they show the nearest patch",
                 DISCLAIMER,
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -172,6 +172,11 @@ class MapView:
         As shown; rises with ``raw``.
     of : str or None
         Of a spread: the kind of the score that spreads.
+    limits : (float, float)
+        Ends of the colour bar, in the units of ``values``.
+    lowest, highest : float
+        The least that a threshold can be, at which nothing is hidden, and the most: those ends, and where colours
+        saturate the least value and what lies beyond them.
     """
 
     score: str
@@ -182,11 +187,18 @@ class MapView:
     raw: NDArray[np.float32]
     values: NDArray[np.float32]
     of: ScoreKind | None = None
+    limits: tuple[float, float] = field(init=False)
+    lowest: float = field(init=False)
+    highest: float = field(init=False)
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Ends of the colour bar, in the units of ``values``."""
-        return self.scale.limits(self.values)
+    def __post_init__(self) -> None:
+        # once: a slider asks many times a second
+        low, high = lowest, highest = self.scale.limits(self.values)
+        finite = self.values[np.isfinite(self.values)] if self.scale.saturates else self.values[:0]
+        if len(finite):
+            lowest, highest = float(finite.min()), max(high, float(finite.max()))
+        for name, value in (("limits", (low, high)), ("lowest", lowest), ("highest", highest)):
+            object.__setattr__(self, name, value)
 
     @property
     def title(self) -> str:

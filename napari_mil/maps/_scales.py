@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MapError
+from ._limits import COLOUR_PERCENTILE, colour_end
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,8 @@ class Scale:
         True where equal ratios deserve equal steps of colour; colour `to_axis` of the values then.
     diverging : bool
         True where zero is the neutral middle.
+    saturates : bool
+        True where the colours end before the farthest scores do, which all have the end's colour.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Scale:
     fixed_limits: tuple[float, float] | None = (0.0, 1.0)
     log: bool = False
     diverging: bool = False
+    saturates: bool = False
 
     @property
     def colourmap(self) -> str:
@@ -73,7 +77,7 @@ class Scale:
 
         Fixed for ``rank``, ``robust`` and ``probability``; for ``ratio`` from 0.1 to the power of ten at or above the
         largest value, at least 10, so that a slide with even attention looks even; for ``contribution`` symmetric
-        about zero; for ``spread`` from zero to the largest value.
+        about zero and for ``spread`` from zero, to the 99th percentile of the scores' size, see `colour_end`.
 
         Parameters
         ----------
@@ -87,13 +91,10 @@ class Scale:
         """
         if self.fixed_limits is not None:
             return self.fixed_limits
-        finite = values[np.isfinite(values)]
-        if self.diverging:
-            top = float(np.abs(finite).max(initial=0.0))
-            return (-top, top) if top > 0 else (-1.0, 1.0)
-        top = float(finite.max(initial=0.0))
-        if not self.log:
-            return (0.0, top if top > 0 else 1.0)
+        if self.saturates:
+            end = colour_end(values)
+            return (-end if self.diverging else 0.0, end)
+        top = float(values[np.isfinite(values)].max(initial=0.0))
         return (0.1, 10.0 ** max(1, int(np.ceil(np.log10(top) - 1e-6))) if top > 0 else 10.0)
 
     def to_axis(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,17 +161,21 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 "contribution",
                 "For and against",
                 "Evidence against (below 0) or for (above 0)",
-                "How far the patch pushed the prediction towards the class (above 0) or away from it (below 0).",
+                "How far the patch pushed the prediction towards the class (above 0) or away from it (below 0). "
+                f"Colours end at the {COLOUR_PERCENTILE}th percentile of the scores' size, so that a few patches far out "
+                "leave the others their colour.",
                 fixed_limits=None,
                 diverging=True,
+                saturates=True,
             ),
             Scale(
                 "spread",
                 "Spread",
                 "Spread (standard deviation)",
                 "How far models, or passes with dropout, disagree about the patch, in the score's own units: "
-                "0 is full agreement.",
+                f"0 is full agreement. Colours end at the {COLOUR_PERCENTILE}th percentile.",
                 fixed_limits=None,
+                saturates=True,
             ),
         )
     }

@@ -314,3 +314,48 @@ def test_settings_survive_a_round_trip() -> None:
     kept = replace(usual, threshold=0.7, cut_by="area", inverted=True, look="smooth", outlined=True, colours="magma")
     assert read_settings(kept.to_record(), usual) == kept
     assert read_settings({}, usual) == usual
+
+
+def _peaked(amap: AttentionMap) -> AttentionMap:
+    """The same with 120 patches, whose contributions go from -1 to 1 and, in two patches, far beyond."""
+    evidence = np.float32([*np.linspace(-1, 1, 118), -60, 80])
+    l0_rc = np.array([(r * 32, c * 32) for r in range(10) for c in range(12)], np.int64)
+    grid = replace(amap.grid, l0_rc=l0_rc, tile_l0=32.0, stride_l0=32.0, tissue_fraction=np.ones(120, np.float32))
+    scores = {"contribution": MapScore(np.stack([-evidence / 2, evidence / 2]), "contribution")}
+    return replace(amap, scores=scores, grid=grid, default_score="contribution")
+
+
+def test_thresholds_reach_what_the_colours_do_not(window: Any, amap: AttentionMap) -> None:
+    from napari_mil._napari.launch import add
+
+    viewer, tab, _ = window
+    overlay = overlay_of(add(viewer, overlay_layer_data(_peaked(amap))))
+    tab.choose_map(overlay.layer)
+    assert overlay.limits == (-60, 60)  # of 120 patches one lies beyond
+    assert "1 patch lies beyond, up to 80" in overlay.legend()
+    assert overlay.shows_all
+    assert tab.threshold.slider.value() == 0
+    tab.threshold.by.choose("count")
+    tab.threshold.amount.setValue(1)
+    assert (seen(overlay), overlay.settings.threshold) == (1, 80)
+    tab.threshold.by.choose("value")
+    assert tab.threshold.amount.value() == 80
+    tab.threshold.slider.setValue(0)
+    assert overlay.shows_all
+    assert seen(overlay) == 120
+
+
+def test_a_threshold_kept_before_colours_ended_at_a_percentile_means_the_same(amap: AttentionMap) -> None:
+    peaked = _peaked(amap)
+    record = HeatmapSettings("contribution", "contribution", 1, -80.0).to_record()  # all shown, limits were extremes
+    for threshold, count in ((-80.0, 120), (-1.0, 119), (0.0, 60), (70.0, 1)):
+        layer = _layer(peaked, record | {"threshold": threshold})
+        overlay = overlay_of(layer)
+        assert seen(overlay) == count
+        assert overlay.shows_all == (threshold == -80)
+
+
+def _layer(amap: AttentionMap, record: dict[str, Any]) -> Any:
+    from napari.layers import Layer
+
+    return Layer.create(*overlay_layer_data(amap, record))

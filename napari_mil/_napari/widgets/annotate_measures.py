@@ -137,7 +137,7 @@ class MeasureList(QWidget):
         if self._found is None:
             return
         inverted = overlay.settings.inverted
-        threshold = -math.inf if overlay.settings.threshold <= overlay.limits[0] else overlay.settings.threshold
+        threshold = -math.inf if overlay.hides_none else overlay.settings.threshold
         at = self._found.curve.at(threshold, below=inverted)
         self.values["dice"].setText(f"Dice {_number(at.dice)}  IoU {_number(at.iou)}")
         self.values["pixels"].setText(f"Dice {_number(at.pixel_dice)}  IoU {_number(at.pixel_iou)}")

@@ -109,7 +109,12 @@ def ticks(view: MapView) -> list[tuple[float, str]]:
         powers = range(math.ceil(math.log10(low) - 1e-6), math.floor(math.log10(high) + 1e-6) + 1)
         return [(10.0**p, f"{10.0**p:,g}") for p in powers]
     count = 3 if view.scale.diverging else 5
-    return [(float(v), f"{v:.2g}") for v in np.linspace(low, high, count)]
+    found = [(float(v), f"{v:.2g}") for v in np.linspace(low, high, count)]
+    if view.scale.saturates and view.lowest < low:
+        found[0] = low, f"≤{low:.2g}"
+    if view.highest > high:
+        found[-1] = high, f"≥{high:.2g}"
+    return found
 
 
 def fraction(view: MapView, value: float) -> float:

@@ -340,7 +340,7 @@ class CompareTab(QWidget):
                 continue
             self._before.append((overlay, overlay.settings.to_record()))
             overlay.choose(score=view.score, class_index=view.class_index, scale=view.scale.name)
-            overlay.hold_limits(view.limits)
+            overlay.hold_limits(view)
             legend = CanvasLegend(self._canvas_widget(), left=left)
             self._legends.append((overlay, legend))
             layer.events.visible.connect(self._renew_legends)

@@ -62,7 +62,7 @@ class MapPane(QWidget):
             raise RuntimeError("a map's layer has no overlay")
         self.overlay: Overlay = overlay
         overlay.choose(score=view.score, class_index=view.class_index, scale=view.scale.name)
-        overlay.hold_limits(view.limits)
+        overlay.hold_limits(view)
         self.stream = stream_of(self._slide)
         if self.stream is not None:
             self.stream.start(self._slide)

@@ -29,7 +29,7 @@ def spots(overlay: Overlay, min_patches: int) -> Callable[[], list[HotSpot]]:
     """Return what finds the hot spots of what the threshold leaves of a map."""
     settings, view, grid = overlay.settings, overlay.view, overlay.map.grid
     # at the scale's lower end nothing is hidden, also not what lies below it
-    cut = -np.inf if settings.threshold <= overlay.limits[0] else settings.threshold
+    cut = -np.inf if overlay.hides_none else settings.threshold
     return partial(hot_spots, view.values, grid, cut, below=settings.inverted, min_patches=min_patches)
 
 

@@ -107,7 +107,8 @@ class ThresholdFields(QWidget):
 
     def _fit_amount(self, overlay: Overlay) -> None:
         """Show the threshold in what it was chosen by, with its unit and within its limits."""
-        by, low, high = overlay.settings.cut_by, *overlay.limits
+        by, view = overlay.settings.cut_by, overlay.view
+        low, high = min(view.lowest, view.limits[0]), max(view.highest, view.limits[1])
         n, all_mm2 = len(overlay.map), len(overlay.map) * overlay.map.grid.tile_mm2
         unit, least, most, decimals = {
             "value": ("", low, high, 4 if high - low < 2 else 2),
@@ -129,7 +130,7 @@ class ThresholdFields(QWidget):
             return
         view = self._overlay.view
         if place == 0:
-            self._overlay.settings.threshold = view.limits[0]
+            self._overlay.settings.threshold = view.lowest
             return
         low, high = (axis_place(view, x) for x in view.limits)
         self._overlay.settings.threshold = view.scale.from_axis(low + place / _STEPS * (high - low))
@@ -172,6 +173,8 @@ def make_slider(name: str, parent: QWidget) -> QSlider:
 
 def _slider_place(overlay: Overlay) -> int:
     """Return the slider's place of the threshold; it runs along the colour axis, log where the scale is."""
+    if overlay.hides_none:
+        return 0
     view = overlay.view
     low, high = (axis_place(view, x) for x in view.limits)
     return round((axis_place(view, overlay.settings.threshold) - low) / (high - low) * _STEPS)
