@@ -20,6 +20,7 @@ from ..maps import (
     DISCLAIMER,
     effective_patches,
     format_area,
+    format_areas,
     format_probability,
     limits_words,
     normalised_entropy,
@@ -250,18 +251,27 @@ def _threshold_part(subject: _Subject) -> str:
     if not spots:
         return section("Threshold and area", text)
     mpp_y, mpp_x = l0_mpp_yx(amap)
+    listed = spots[:_MOST_SPOTS]
+    unit, areas = format_areas([spot.area_mm2 for spot in listed])
     rows = [
         (
             str(number),
-            format_area(spot.area_mm2),
+            area,
             f"{spot.n_patches:,}",
             f"{spot.peak:.3g}",
             f"{spot.mean:.3g}",
             f"{spot.l0_centroid_rc[1] * mpp_x / 1000:.2f}, {spot.l0_centroid_rc[0] * mpp_y / 1000:.2f}",
         )
-        for number, spot in enumerate(spots[:_MOST_SPOTS], start=1)
+        for number, (spot, area) in enumerate(zip(listed, areas, strict=True), start=1)
     ]
-    header = ("Hot spot", "Area", "Patches", "Lowest" if display.inverted else "Peak", "Mean", "Middle x, y (mm)")
+    header = (
+        "Hot spot",
+        f"Area ({unit})",
+        "Patches",
+        "Lowest" if display.inverted else "Peak",
+        "Mean",
+        "Middle x, y (mm)",
+    )
     which = "lowest" if display.inverted else "highest"
     more = f" the {_MOST_SPOTS} with the {which} peak of {len(spots):,}" if len(spots) > _MOST_SPOTS else ""
     text += f'<p class="quiet">Hot spots are regions of neighbouring patches that are shown{more and ":" + more}.</p>'

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 import lazy_loader as _lazy
 
 if TYPE_CHECKING:
+    from ._agreement import COMPARED_SHARE as COMPARED_SHARE
+    from ._agreement import COMPARED_TOP_K as COMPARED_TOP_K
+    from ._agreement import Agreement as Agreement
+    from ._agreement import agreement as agreement
+    from ._agreement import overlap_by_chance as overlap_by_chance
+    from ._agreement import spearman as spearman
     from ._colours import colours as colours
-    from ._compare import COMPARED_SHARE as COMPARED_SHARE
-    from ._compare import COMPARED_TOP_K as COMPARED_TOP_K
-    from ._compare import Agreement as Agreement
+    from ._common_views import common_views as common_views
+    from ._common_views import same_limits as same_limits
     from ._compare import MapComparison as MapComparison
     from ._compare import MapFacts as MapFacts
-    from ._compare import agreement as agreement
     from ._compare import check_one_slide as check_one_slide
-    from ._compare import common_views as common_views
     from ._compare import compare_maps as compare_maps
     from ._compare import map_names as map_names
-    from ._compare import overlap_by_chance as overlap_by_chance
-    from ._compare import same_limits as same_limits
-    from ._compare import spearman as spearman
+    from ._compared_cut import MapCut as MapCut
+    from ._compared_cut import MapCutBy as MapCutBy
     from ._difference import Difference as Difference
     from ._difference import DifferenceBy as DifferenceBy
     from ._difference import difference as difference
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from ._infer import iter_ensemble_map as iter_ensemble_map
     from ._legend import DISCLAIMER as DISCLAIMER
     from ._legend import format_area as format_area
+    from ._legend import format_areas as format_areas
     from ._legend import format_probability as format_probability
     from ._legend import format_share as format_share
     from ._legend import format_threshold as format_threshold
@@ -95,22 +98,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "_agreement": ["COMPARED_SHARE", "COMPARED_TOP_K", "Agreement", "agreement", "overlap_by_chance", "spearman"],
         "_colours": ["colours"],
-        "_compare": [
-            "COMPARED_SHARE",
-            "COMPARED_TOP_K",
-            "Agreement",
-            "MapComparison",
-            "MapFacts",
-            "agreement",
-            "check_one_slide",
-            "common_views",
-            "compare_maps",
-            "map_names",
-            "overlap_by_chance",
-            "same_limits",
-            "spearman",
-        ],
+        "_common_views": ["common_views", "same_limits"],
+        "_compare": ["MapComparison", "MapFacts", "check_one_slide", "compare_maps", "map_names"],
+        "_compared_cut": ["MapCut", "MapCutBy"],
         "_difference": ["Difference", "DifferenceBy", "difference"],
         "_finder": ["PatchFinder"],
         "_hot_spots": ["HotSpot", "hot_spots"],
@@ -118,6 +110,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_legend": [
             "DISCLAIMER",
             "format_area",
+            "format_areas",
             "format_probability",
             "format_share",
             "format_threshold",

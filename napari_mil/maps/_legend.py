@@ -12,10 +12,14 @@ from ._shown import one_class
 from ._threshold import Cuts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._map import AttentionMap, MapView
     from ._threshold import ThresholdSummary
 
 DISCLAIMER = "where the model looked, not a diagnosis"
+_TINY_MM2 = 0.01
+"""Below, an area is written in square microns."""
 
 
 def legend_text(
@@ -176,9 +180,31 @@ def format_area(mm2: float) -> str:
     str
         For a person.
     """
-    if mm2 == 0 or mm2 >= 0.01:
+    if mm2 == 0 or mm2 >= _TINY_MM2:
         return f"{mm2:.1f} mm²" if mm2 >= 10 else f"{mm2:.2f} mm²"
     return f"{mm2 * 1e6:,.0f} µm²"
+
+
+def format_areas(mm2: Sequence[float]) -> tuple[str, list[str]]:
+    """Write the areas of one column in one unit, all to the same decimal, so that they can be compared by eye.
+
+    Parameters
+    ----------
+    mm2 : sequence of float
+        Areas in square millimetres.
+
+    Returns
+    -------
+    (str, list of str)
+        The unit for the column's head, and the numbers: square millimetres, to one to four decimals as the smallest
+        asks for; square microns only where none comes to a hundredth of a square millimetre.
+    """
+    known = [area for area in mm2 if area > 0]
+    if known and max(known) < _TINY_MM2:
+        return "µm²", [f"{area * 1e6:,.0f}" for area in mm2]
+    # two figures of the smallest
+    decimals = int(np.clip(1 - np.floor(np.log10(min(known))), 1, 4)) if known else 2
+    return "mm²", [f"{area:,.{decimals}f}" for area in mm2]
 
 
 def format_share(share: float) -> str:

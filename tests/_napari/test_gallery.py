@@ -23,7 +23,16 @@ from napari_mil._napari.thumbnails import Square, Thumbnails
 from napari_mil._napari.viewers import camera
 from napari_mil._napari.widgets.gallery_model import COLOUR, PICTURE, PICTURE_PX
 from napari_mil.features import EncoderInfo
-from napari_mil.maps import AttentionMap, MapScore, Prediction, Provenance, hot_spots, read_tags, spaced_patches
+from napari_mil.maps import (
+    AttentionMap,
+    MapScore,
+    Prediction,
+    Provenance,
+    format_areas,
+    hot_spots,
+    read_tags,
+    spaced_patches,
+)
 from napari_mil.models import ModelCard
 from napari_mil.slides import open_slide
 from napari_mil.tiling import TileGrid
@@ -258,6 +267,25 @@ def test_ticks_and_tags_by_mouse_and_keys_are_shared_by_maps_and_kept_as_a_recor
     assert gallery.list.isVisible()
 
 
+def test_areas_of_hot_spots_share_a_unit_and_sort_by_size_not_by_letter(qtbot: Any) -> None:
+    from qtpy.QtWidgets import QWidget
+
+    from napari_mil._napari.widgets.gallery_table import HotSpotTable
+    from napari_mil.maps import HotSpot
+
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    table = HotSpotTable(parent)
+    sizes = (2.05, 12.0, 0.0164, 100.5)
+    table.show_spots([HotSpot(np.arange(1), n, 0.5, 0.5, mm2, (0.0, 0.0), None) for n, mm2 in enumerate(sizes)])
+    table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    assert table.model().headerData(2, Qt.Orientation.Horizontal) == "Area (mm²)"
+    assert [table.model().index(r, 2).data() for r in range(4)] == ["0.016", "2.050", "12.000", "100.500"]
+    table.show_spots([HotSpot(np.arange(1), 0, 0.5, 0.5, 0.004096, (0.0, 0.0), None)])
+    assert table.model().headerData(2, Qt.Orientation.Horizontal) == "Area (µm²)"
+    assert table.model().index(0, 2).data() == "4,096"
+
+
 def test_hot_spots_follow_the_threshold_sort_and_fly(opened: Any, settled: Any, raw: Any) -> None:
     viewer, gallery, overlay = opened()
     gallery.bar.choose("spots")
@@ -277,10 +305,12 @@ def test_hot_spots_follow_the_threshold_sort_and_fly(opened: Any, settled: Any, 
     table, spots = gallery.table, expected()
     assert len(spots) == 2
     assert [s.patches.tolist() for s in table.spots.spots] == [s.patches.tolist() for s in spots]
+    unit, wanted = format_areas([spot.area_mm2 for spot in spots])
     cells = [[table.model().index(r, c).data() for c in range(4)] for r in range(2)]
     assert [row[0] for row in cells] == [f"{s.peak:.3f}" for s in spots]
     assert [row[3] for row in cells] == [str(s.n_patches) for s in spots]
-    assert cells[0][2] == f"{spots[0].area_mm2:.2f} mm²"
+    head, areas = table.model().headerData(2, Qt.Orientation.Horizontal), [row[2] for row in cells]
+    assert (head, areas) == (f"Area ({unit})", wanted)
     table.sortByColumn(3, Qt.SortOrder.AscendingOrder)
     assert [table.model().index(r, 3).data() for r in range(2)] == sorted((row[3] for row in cells), key=int)
     table.sortByColumn(0, Qt.SortOrder.AscendingOrder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mil.maps import format_area, format_probability, format_share, format_threshold
+from napari_mil.maps import format_area, format_areas, format_probability, format_share, format_threshold
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,24 @@ def test_probability_is_never_rounded_to_certainty(p: float, words: str) -> None
 )
 def test_area_carries_its_unit(mm2: float, words: str) -> None:
     assert format_area(mm2) == words
+
+
+@pytest.mark.parametrize(
+    ("mm2", "unit", "words"),
+    [
+        ([1.2, 0.004096, 34.5], "mm²", ["1.2000", "0.0041", "34.5000"]),
+        ([0.2048, 0.0164, 12.0], "mm²", ["0.205", "0.016", "12.000"]),
+        ([1234.5, 15.04], "mm²", ["1,234.5", "15.0"]),
+        ([0.004096, 0.008192], "µm²", ["4,096", "8,192"]),
+        ([0.01, 0.000001], "mm²", ["0.0100", "0.0000"]),
+        ([0.0], "mm²", ["0.00"]),
+        ([], "mm²", []),
+    ],
+)
+def test_a_column_of_areas_has_one_unit_and_as_many_decimals_throughout(
+    mm2: list[float], unit: str, words: list[str]
+) -> None:
+    assert format_areas(mm2) == (unit, words)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ...maps import format_area
+from ...maps import format_areas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ _COLUMNS = (
     ("Area", "Area of its patches"),
     ("Patches", "How many patches it has"),
 )
+_AREA = 2
 _KEYS = (Qt.Key.Key_N, Qt.Key.Key_P)
 SORT = Qt.ItemDataRole.UserRole + 1
 
@@ -38,12 +39,14 @@ class HotSpotModel(QAbstractTableModel):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.spots: list[HotSpot] = []
+        self._unit, self._areas = format_areas([])
         self.form = ".3g"
 
     def show(self, spots: Sequence[HotSpot]) -> None:
         """Show other hot spots."""
         self.beginResetModel()
         self.spots = list(spots)
+        self._unit, self._areas = format_areas([spot.area_mm2 for spot in self.spots])
         self.endResetModel()
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
@@ -59,7 +62,10 @@ class HotSpotModel(QAbstractTableModel):
         if orientation == Qt.Orientation.Vertical:
             return section + 1 if role == Qt.ItemDataRole.DisplayRole else None
         part = {Qt.ItemDataRole.DisplayRole: 0, Qt.ItemDataRole.ToolTipRole: 1}.get(role)
-        return None if part is None else _COLUMNS[section][part]
+        if part is None:
+            return None
+        words = _COLUMNS[section][part]
+        return f"{words} ({self._unit})" if section == _AREA and part == 0 else words
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return a cell: its words, and its number to sort by."""
@@ -73,8 +79,8 @@ class HotSpotModel(QAbstractTableModel):
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role != Qt.ItemDataRole.DisplayRole:
             return None
-        if index.column() == 2:
-            return format_area(spot.area_mm2)
+        if index.column() == _AREA:
+            return self._areas[index.row()]
         return f"{number:,}" if index.column() == 3 else format(number, self.form)
 
 
