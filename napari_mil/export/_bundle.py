@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..errors import ExportError
-from ..files import cannot_write
 from ..progress import Progress, Steps
 from ._contact_sheet import write_contact_sheet
 from ._display import Display
 from ._figure import overlay_figure
-from ._folders import check_patch_folder
+from ._folders import aside, check_patch_folder
 from ._geojson import write_hot_spots_geojson, write_map_geojson, write_outline_geojson
 from ._ome_tiff import write_map_ome_tiff
 from ._patches import ImageFormat, export_patches
@@ -199,15 +195,14 @@ def iter_export_files(
     names = [options.file_name(kind) for kind in kinds]
     names += [_PATCH_TABLE] * ("patches" in kinds)
     _check_free(target, names, overwrite=overwrite)
-    with _aside(target) as aside:
+    with aside(target, names) as partial:
         for kind in kinds:
             name = options.file_name(kind)
             yield Progress("Writing files", message=name)
             if kind == "patches":
-                yield from _write_patches(aside / name, aside / _PATCH_TABLE, slide, amap, options)
+                yield from _write_patches(partial / name, partial / _PATCH_TABLE, slide, amap, options)
             else:
-                yield from _write_file(kind, aside / name, slide, amap, options)
-        _put_in_place(aside, target, names)
+                yield from _write_file(kind, partial / name, slide, amap, options)
     return {name: target / name for name in names}
 
 
@@ -231,51 +226,6 @@ def _check_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
         )
     if "patches" in names:
         check_patch_folder(folder / "patches", overwrite=overwrite)
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder within the one wanted; remove it, and what folders were made for it, if the block fails."""
-    made = [part for part in (folder, *folder.parents) if not part.exists()]
-    aside: Path | None = None
-    done = False
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
-        yield aside
-        done = True
-    except OSError as err:
-        raise ExportError(cannot_write(folder, err)) from err
-    except ExportError as err:
-        # say where it was to be, not where it was written meanwhile
-        raise ExportError(str(err).replace(str(aside), str(folder))) from err
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-        for part in made if not done else ():
-            if part.is_dir() and not any(part.iterdir()):
-                part.rmdir()
-
-
-def _put_in_place(aside: Path, folder: Path, names: Sequence[str]) -> None:
-    """Move what was written into the folder; if one cannot be moved, put everything back."""
-    old = aside / "old"
-    old.mkdir()
-    moved: list[str] = []
-    kept: list[str] = []
-    try:
-        for name in names:
-            if (folder / name).exists():
-                (folder / name).rename(old / name)
-                kept.append(name)
-            (aside / name).rename(folder / name)
-            moved.append(name)
-    except OSError:
-        for name in moved:
-            (folder / name).rename(aside / name)
-        for name in kept:
-            (old / name).rename(folder / name)
-        raise
 
 
 def _write_patches(

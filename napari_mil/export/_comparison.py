@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..annotations import label_patches, read_annotations
 from ..errors import ExportError, MapError
 from ..evaluation import localise, plain_values
-from ..files import cannot_write, replacing
+from ..files import replacing
 from ..maps import COMPARED_SHARE, COMPARED_TOP_K, DISCLAIMER, check_one_slide, compare_maps, map_names, read_map
 from ..progress import Progress, Steps
 from ..slides import open_slide, slide_name
@@ -27,6 +27,7 @@ from ._comparison_tables import (
     printed_annotation,
     printed_maps,
 )
+from ._folders import aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +114,7 @@ def iter_compare(
         Outlines (GeoJSON, ASAP XML) to hold each map against, by `localise`.
     out : path or None
         Folder for ``maps.csv``, ``agreement.csv``, ``annotation.csv``, ``comparison.html`` (one file, pictures
-        within) and ``comparison.pdf``; older ones are replaced. None writes nothing.
+        within) and ``comparison.pdf``: all of them or none. Older ones are replaced. None writes nothing.
     score, class_name, scale, top_k, share
         As in `compare_maps`.
 
@@ -213,30 +214,30 @@ def _texts(report: ComparisonReport) -> list[str]:
 
 
 def _write(folder: Path, report: ComparisonReport, figure: Figure) -> dict[str, Path]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ExportError(cannot_write(folder, err)) from err
     tables = {"maps.csv": maps_table(report.comparison), "agreement.csv": agreement_table(report.comparison)}
     if report.localisations:
         tables["annotation.csv"] = annotation_table(report.comparison, report.localisations)
-    files = {name: folder / name for name in (*tables, "comparison.html", "comparison.pdf")}
-    for name, table in tables.items():
-        with replacing(files[name], ExportError) as partial:
-            table.to_csv(partial, index=False)
-    with replacing(files["comparison.html"], ExportError) as partial:
-        partial.write_text(_page(report, figure), encoding="utf-8")
-    with replacing(files["comparison.pdf"], ExportError) as partial:
-        _write_pdf(partial, report, figure)
-    return files
+    names = (*tables, "comparison.html", "comparison.pdf")
+    with aside(folder.absolute(), names) as partial:
+        for name, table in tables.items():
+            with replacing(partial / name, ExportError) as file:
+                table.to_csv(file, index=False)
+        with replacing(partial / "comparison.html", ExportError) as file:
+            file.write_text(_page(report, figure), encoding="utf-8")
+        with replacing(partial / "comparison.pdf", ExportError) as file:
+            file.write_bytes(_pdf(report, figure))
+    return {name: folder / name for name in names}
 
 
-def _write_pdf(path: Path, report: ComparisonReport, figure: Figure) -> None:
+def _pdf(report: ComparisonReport, figure: Figure) -> bytes:
+    """Return figure and tables as a PDF, made in memory: on a full disk its writer fails in other ways than words."""
     from matplotlib.backends.backend_pdf import PdfPages
 
-    with PdfPages(path) as pages:
+    file = io.BytesIO()
+    with PdfPages(file) as pages:
         pages.savefig(figure, facecolor="white")
         pages.savefig(table_page(_title(report), [*_texts(report), "\n".join(report.notes)]))
+    return file.getvalue()
 
 
 def _title(report: ComparisonReport) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,70 @@ def _swap(new: Path, target: Path, old: Path) -> None:
         new.rename(target)
     except OSError:
         old.rename(target)
+        raise
+
+
+@contextmanager
+def aside(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a hidden folder within the one wanted; put what is written there in its place when the block succeeds.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there. If the block fails, it and what folders were made for it are removed again.
+    names : sequence of str
+        What the block writes, and no more: all of it comes into the folder, in place of what is there, or nothing.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    ExportError
+        If the disk refuses.
+    """
+    made = [part for part in (folder, *folder.parents) if not part.exists()]
+    partial: Path | None = None
+    done = False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+        yield partial
+        _put_in_place(partial, folder, names)
+        done = True
+    except OSError as err:
+        raise ExportError(cannot_write(folder, err)) from err
+    except ExportError as err:
+        # say where it was to be, not where it was written meanwhile
+        raise ExportError(str(err).replace(str(partial), str(folder))) from err
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        for part in made if not done else ():
+            if part.is_dir() and not any(part.iterdir()):
+                part.rmdir()
+
+
+def _put_in_place(partial: Path, folder: Path, names: Sequence[str]) -> None:
+    """Move what was written into the folder; if one cannot be moved, put everything back."""
+    old = partial / "old"
+    old.mkdir()
+    moved: list[str] = []
+    kept: list[str] = []
+    try:
+        for name in names:
+            if (folder / name).exists():
+                (folder / name).rename(old / name)
+                kept.append(name)
+            (partial / name).rename(folder / name)
+            moved.append(name)
+    except OSError:
+        for name in moved:
+            (folder / name).rename(partial / name)
+        for name in kept:
+            (old / name).rename(folder / name)
         raise
 
 

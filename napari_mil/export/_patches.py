@@ -188,10 +188,8 @@ def export_patches(
             Image.fromarray(pixels).save(folder / name, icc_profile=slide.icc_profile, **_SAVED[image_format])
             if step := pacer.step(done):
                 yield step
-        if table is None:
-            _write_table(folder / TABLE_NAME, rows)
-    if table is not None:
-        with replacing(csv_path, ExportError) as partial:
+        # while the folder is not there yet: a disk too full for the table leaves no pictures without one
+        with replacing(folder / TABLE_NAME if table is None else csv_path, ExportError) as partial:
             _write_table(partial, rows)
     return PatchExport(target, csv_path, tuple(target / name for name in names))
 

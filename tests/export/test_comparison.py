@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from napari_mil.annotations import label_patches, read_annotations
+from napari_mil.errors import ExportError
 from napari_mil.evaluation import localise
+from napari_mil.export import iter_compare
 from napari_mil.maps import AttentionMap, compare_maps, read_map, write_map
+from napari_mil.progress import finish
 from napari_mil.slides import open_slide
 
 
@@ -82,6 +89,65 @@ def test_pictures_lie_on_the_slide_with_one_legend_each_and_the_same_limits(
     bars = [axes for axes in figure.axes if len(axes.images) == 1]
     assert len({tuple(label.get_text() for label in axes.get_xticklabels()) for axes in bars}) == 1
     assert len(bars) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+def test_a_full_disk_leaves_the_earlier_comparison_whole_and_is_said_in_words(
+    maps: list[Path], small_slide: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, wherever among tables, page and PDF the room ends."""
+    page = tmp_path / "page"
+    finish(iter_compare(maps, slide=small_slide, out=page))
+    before = {path.name: path.read_bytes() for path in page.iterdir()}
+    largest = max(map(len, before.values()))
+    assert len(before["comparison.pdf"]) < len(before["comparison.html"]) == largest
+    code = (
+        "import resource, signal, sys\n"
+        "from napari_mil.errors import ExportError\n"
+        "from napari_mil.export import iter_compare\n"
+        "from napari_mil.progress import finish\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "for room in sys.argv[5:]:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), resource.RLIM_INFINITY))\n"
+        "    for out in sys.argv[3:5]:\n"
+        "        try: finish(iter_compare(sys.argv[1:3], out=out))\n"
+        "        except ExportError as err: print(err)\n"
+    )
+    rooms = [0, 300, len(before["comparison.pdf"]) // 2, len(before["comparison.pdf"]) + 50]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, maps), str(page), str(tmp_path / "new" / "deep"), *map(str, rooms)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 2 * len(rooms)
+    assert all(line.startswith("Cannot write") and "Free some space" in line for line in said)
+    assert ".partial" not in done.stdout
+    assert {path.name: path.read_bytes() for path in page.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]
+
+
+@pytest.mark.parametrize("failing", ["maps.csv", "comparison.html", "comparison.pdf"])
+def test_a_disk_that_fills_at_any_file_changes_none(
+    maps: list[Path], small_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    finish(iter_compare(maps, slide=small_slide, out=tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    opened = io.open
+
+    def full(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if "w" in mode and Path(str(file)).name.endswith(failing):
+            raise OSError(28, "No space left on device")
+        return opened(file, mode, *args, **options)
+
+    monkeypatch.setattr(io, "open", full)
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(ExportError, match="No space left"):
+        finish(iter_compare(maps, slide=small_slide, out=tmp_path))
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_words_on_the_screen(command_line: Callable, maps: list[Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_mil.errors import ExportError, MapError
-from napari_mil.export import export_patches, top_tiles
+from napari_mil.export import _patches, export_patches, top_tiles
 from napari_mil.progress import finish
 from napari_mil.slides import open_slide
 
@@ -146,6 +146,16 @@ def test_a_full_disk_is_said_in_words_and_leaves_nothing(scene, tmp_path, monkey
     with pytest.raises(ExportError, match=r"No space left on device\. Free some space"):
         finish(export_patches(scene.slide, scene.amap, tmp_path / "p"))
     assert names_in(tmp_path) == []
+
+
+def test_a_disk_too_full_for_a_table_elsewhere_leaves_no_pictures_without_one(scene, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_patches, "_write_table", full)
+    with pytest.raises(ExportError, match="No space left"):
+        finish(export_patches(scene.slide, scene.amap, tmp_path / "p", k=1, table=tmp_path / "patches.csv"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_swap_keeps_the_earlier_export(scene, tmp_path, monkeypatch):

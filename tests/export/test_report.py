@@ -67,7 +67,8 @@ def test_the_page_stands_alone_and_says_everything(scene, tmp_path):
     for words in (
         "fünf kreuze.tif", "Demo: crosses", "Not a diagnosis", DISCLAIMER, "tumour 73.0%", "normal 27.0%",
         "At or above 0.6: 3 of 5 patches", "Hot spot", "Area (µm²)", "Rank among",
-        "With what it was made", "PyTorch 2.0", "1 January 2026", "1.2 x 0.8 mm", "mitosis", "What this page is not", "Classes",
+        "With what it was made", "PyTorch 2.0", "1 January 2026", "1.2 x 0.8 mm", "mitosis",
+        "What this page is not", "Classes",
     ):  # fmt: skip
         assert words in page.text, words
     assert not page.tags & {"script", "link", "iframe", "object", "svg", "form"}
