@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import Console
-from ._options import Json, app, finite, run_command
+from ._options import Json, ThresholdBy, app, finite, run_command
 
 if TYPE_CHECKING:
     from ..export import ExportKind
@@ -30,15 +30,6 @@ class Drawn(StrEnum):
     pdf = "pdf"
     svg = "svg"
     png = "png"
-
-
-class ThresholdBy(StrEnum):
-    """What a threshold is chosen by."""
-
-    value = "value"
-    percentile = "percentile"
-    patches = "count"
-    area = "area"
 
 
 def _kinds(text: str) -> list[ExportKind]:

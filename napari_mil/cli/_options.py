@@ -31,6 +31,15 @@ class Device(StrEnum):
     mps = "mps"
 
 
+class ThresholdBy(StrEnum):
+    """What a threshold is chosen by."""
+
+    value = "value"
+    percentile = "percentile"
+    patches = "count"
+    area = "area"
+
+
 def pooling_name(name: str) -> str:
     """Pass on the name of a pooling, or refuse it."""
     if not is_known(name):

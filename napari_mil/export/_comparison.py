@@ -15,7 +15,7 @@ from ..annotations import label_patches, read_annotations
 from ..errors import ExportError, MapError
 from ..evaluation import localise, plain_values
 from ..files import replacing
-from ..maps import COMPARED_SHARE, COMPARED_TOP_K, DISCLAIMER, check_one_slide, compare_maps, map_names, read_map
+from ..maps import COMPARED_TOP_K, DISCLAIMER, check_one_slide, compare_maps, map_names, read_map
 from ..progress import Progress, Steps
 from ..slides import open_slide, slide_name
 from ._comparison_figure import comparison_figure, table_page
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..evaluation import Localisation
-    from ..maps import AttentionMap, MapComparison
+    from ..maps import AttentionMap, MapComparison, MapCut
     from ..slides import Slide
 
 READING, MEASURING, DRAWING = "Reading maps", "Comparing", "Drawing"
@@ -100,7 +100,7 @@ def iter_compare(
     class_name: str | None = None,
     scale: str | None = None,
     top_k: int = COMPARED_TOP_K,
-    share: float = COMPARED_SHARE,
+    cut: MapCut | None = None,
 ) -> Steps[ComparisonReport]:
     """Compare maps of one slide from their files, yielding Progress.
 
@@ -115,7 +115,7 @@ def iter_compare(
     out : path or None
         Folder for ``maps.csv``, ``agreement.csv``, ``annotation.csv``, ``comparison.html`` (one file, pictures
         within) and ``comparison.pdf``: all of them or none. Older ones are replaced. None writes nothing.
-    score, class_name, scale, top_k, share
+    score, class_name, scale, top_k, cut
         As in `compare_maps`.
 
     Yields
@@ -140,9 +140,7 @@ def iter_compare(
     check_one_slide(maps)
     yield Progress(MEASURING)
     names = _names(maps, map_files)
-    comparison = compare_maps(
-        maps, names=names, score=score, class_name=class_name, scale=scale, top_k=top_k, share=share
-    )
+    comparison = compare_maps(maps, names=names, score=score, class_name=class_name, scale=scale, top_k=top_k, cut=cut)
     if annotation is None and out is None:
         return ComparisonReport(comparison, (), comparison.notes, {})
     with _opened(maps[0], slide) as opened:

@@ -82,7 +82,7 @@ def printed_agreement(comparison: MapComparison) -> pd.DataFrame:
                 "Places": f"{pair.places:,}",
                 "Spearman": _number(pair.spearman),
                 f"Top {pair.top_k} Jaccard": _number(pair.jaccard),
-                f"Top {pair.share:.0%} IoU": _number(pair.iou),
+                f"{pair.cut} IoU": _number(pair.iou),
             }
             for pair in comparison.pairs
         ]

@@ -162,8 +162,8 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 "For and against",
                 "Evidence against (below 0) or for (above 0)",
                 "How far the patch pushed the prediction towards the class (above 0) or away from it (below 0). "
-                f"Colours end at the {COLOUR_PERCENTILE}th percentile of the scores' size, so that a few patches far out "
-                "leave the others their colour.",
+                f"Colours end at the {COLOUR_PERCENTILE}th percentile of the scores' size, so that a few patches "
+                "far out leave the others their colour.",
                 fixed_limits=None,
                 diverging=True,
                 saturates=True,

@@ -21,7 +21,7 @@ from napari_mil.annotations import label_patches, read_annotations
 from napari_mil.errors import ExportError
 from napari_mil.evaluation import localise
 from napari_mil.export import iter_compare
-from napari_mil.maps import AttentionMap, compare_maps, read_map, write_map
+from napari_mil.maps import AttentionMap, MapCut, compare_maps, read_map, write_map
 from napari_mil.progress import finish
 from napari_mil.slides import open_slide
 
@@ -69,6 +69,39 @@ def test_tables_and_page_hold_the_figures(
     assert set(re.findall(r'(?:src|href)="([^"]{0,22})', page)) == {"data:image/png;base64,"}
     assert (tmp_path / "page" / "comparison.pdf").read_bytes().startswith(b"%PDF")
     assert sorted(record["files"]) == sorted(path.name for path in (tmp_path / "page").iterdir())
+
+
+def test_tables_and_page_say_at_which_cut_the_iou_is(maps: list[Path], tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from napari_mil.cli import app
+
+    read = [read_map(path) for path in maps]
+    names = [str(path) for path in maps]
+    for words, cut in (
+        (["--threshold", "0.9"], MapCut("value", 0.9)),
+        (["--threshold", "80", "--threshold-by", "percentile"], MapCut("percentile", 80)),
+        (["--threshold", "7", "--threshold-by", "count"], MapCut("count", 7)),
+        (["--share", "0.3"], MapCut("share", 0.3)),
+    ):
+        done = CliRunner().invoke(app, ["compare", *names, "--json", *words])
+        assert done.exit_code == 0, done.output
+        [got], [pair] = json.loads(done.stdout)["agreement"], compare_maps(read, cut=cut).pairs
+        assert (got["cut_by"], got["cut_amount"], got["cut"]) == (cut.by, cut.amount, pair.cut)
+        assert got["iou"] == pytest.approx(pair.iou)
+    written = finish(iter_compare(maps, out=tmp_path / "page", cut=MapCut("percentile", 80)))
+    table = pd.read_csv(tmp_path / "page" / "agreement.csv")
+    assert table.loc[0, ["cut_by", "cut_amount", "cut"]].tolist() == ["percentile", 80, "Percentile 80"]
+    page = (tmp_path / "page" / "comparison.html").read_text("utf-8")
+    assert "<th>Percentile 80 IoU</th>" in page
+    assert "at or above percentile 80 of each map&#x27;s own patches" in page
+    assert any("percentile 80" in note for note in written.notes)
+    for bad in (
+        ["--share", "0.1", "--threshold", "1"],
+        ["--threshold-by", "count"],
+        ["--threshold", "-3", "--threshold-by", "count"],
+    ):
+        assert CliRunner().invoke(app, ["compare", *names, *bad]).exit_code == 2
 
 
 def test_pictures_lie_on_the_slide_with_one_legend_each_and_the_same_limits(

@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from napari_mil.errors import MapError
 from napari_mil.maps import (
+    MapCut,
     common_views,
     compare_maps,
     difference,
@@ -53,13 +54,13 @@ def test_agreement_by_hand(make_map):
     # top 2: {5, 4} and {5, 0}; top 30 % of 6 is 2 again; top 50 % {5, 4, 3} and {5, 0, 4}
     first = make_map(attention=([0.01, 0.04, 0.1, 0.2, 0.25, 0.4], "attention"))
     second = make_map(attention=([0.3, 0.02, 0.03, 0.05, 0.2, 0.4], "attention"))
-    [pair] = compare_maps([first, second], top_k=2, share=0.5).pairs
+    [pair] = compare_maps([first, second], top_k=2, cut=MapCut("share", 0.5)).pairs
     assert (pair.top_k, pair.places, pair.same_patches) == (2, 6, True)
     assert pair.jaccard == pytest.approx(1 / 3)
     assert pair.iou == pytest.approx(2 / 4)
     # ranks 1..6 and 5 1 2 3 4 6: squares of differences 16 1 1 1 1 0
     assert pair.spearman == pytest.approx(1 - 6 * 20 / (6 * 35))
-    assert compare_maps([first, second], top_k=2, share=0.3).pairs[0].iou == pytest.approx(1 / 3)
+    assert compare_maps([first, second], top_k=2, cut=MapCut("share", 0.3)).pairs[0].iou == pytest.approx(1 / 3)
 
 
 def test_ties_with_the_last_of_the_top_are_in(make_map):
@@ -282,3 +283,96 @@ def test_difference_between_grids_is_known_where_both_are(make_map):
     np.testing.assert_array_equal(np.isfinite(got.values), [True, True, False, False] * 2)
     # ranks of 0 1 4 5 among the four, against one value: 0.625
     np.testing.assert_allclose(got.values[[0, 1, 4, 5]], np.array([0.25, 0.5, 0.75, 1]) - 0.625)
+
+
+def _two(make_map):
+    first = make_map(attention=([0.01, 0.04, 0.1, 0.2, 0.25, 0.4], "attention"))
+    second = make_map(attention=([0.3, 0.02, 0.03, 0.05, 0.2, 0.4], "attention"))
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("cut", "scale", "title", "above", "iou"),
+    [
+        # on times average, 6 a: 0.06 0.24 0.6 1.2 1.5 2.4 and 1.8 0.12 0.18 0.3 1.2 2.4
+        (MapCut("value", 1.0), "ratio", "Times average ≥ 1", (3, 3), 2 / 4),
+        (MapCut("value", 1.6), "ratio", "Times average ≥ 1.6", (1, 2), 1 / 2),
+        (MapCut("value", 0.5), "rank", "Rank ≥ 0.5", (4, 4), 3 / 5),
+        (MapCut("percentile", 50), None, "Percentile 50", (3, 3), 2 / 4),
+        (MapCut("count", 1), None, "Top 1 patch", (1, 1), 1),
+        (MapCut("count", 2), "ratio", "Top 2 patches", (2, 2), 1 / 3),
+        (MapCut("area", 4 * 50.0**2 / 1e6), None, "Top 0.01 mm²", (4, 4), 3 / 5),
+        (MapCut("value", 99), "ratio", "Times average ≥ 99", (0, 0), np.nan),
+    ],
+)
+def test_iou_at_a_threshold_by_hand(make_map, cut, scale, title, above, iou):
+    maps = _two(make_map)
+    [pair] = compare_maps(maps, scale=scale, cut=cut).pairs
+    assert (pair.cut_by, pair.cut_amount, pair.cut) == (cut.by, cut.amount, title)
+    assert (pair.first_above, pair.second_above) == above
+    assert pair.iou == pytest.approx(iou, nan_ok=True)
+    [plain] = compare_maps(maps, scale=scale).pairs
+    assert (pair.spearman, pair.jaccard) == (plain.spearman, plain.jaccard)
+
+
+def test_the_notes_name_the_cut(make_map):
+    maps = _two(make_map)
+    assert "IoU is of the highest 10% of the patches that both cover" in " ".join(compare_maps(maps).notes)
+    found = compare_maps(maps).at(MapCut("percentile", 95))
+    assert "percentile 95 of each map's own patches" in " ".join(found.notes)
+    assert "highest 10%" not in " ".join(found.notes)
+    assert found.at(MapCut("share", 0.1)).notes == compare_maps(maps).notes
+    assert found.at(MapCut("share", 0.1)).pairs == compare_maps(maps).pairs
+
+
+def test_a_cut_by_value_takes_one_score(make_map):
+    mixed = [make_map(attention=(EVEN, "attention")), make_map(i=([1.0, 2, 3, 4], "instance_logit"))]
+    assert compare_maps(mixed, cut=MapCut("value", 0.5)).views[0].scale.name == "rank"  # ranks are values of any
+    part = ([[0.0, 0, 0, 0], [1, 2, 3, 4]], "contribution")
+    other = [make_map(c=part), make_map(c=(part[0], "leave_one_out"))]
+    with pytest.raises(MapError, match="Contribution to the prediction: tumour; Effect of leaving"):
+        compare_maps(other, scale="contribution", cut=MapCut("value", 0.5))
+    assert compare_maps(other, cut=MapCut("count", 2)).pairs[0].iou == 1
+
+
+@pytest.mark.parametrize(
+    ("by", "amount"), [("share", 0), ("share", 2), ("percentile", -1), ("count", np.nan), ("x", 1)]
+)
+def test_what_is_no_cut_is_refused(by, amount):
+    with pytest.raises(ValueError, match=r"no .* to cut maps at|must be one of"):
+        MapCut(by, amount)
+
+
+def test_a_place_lies_above_where_most_of_it_lies_under_patches_above(make_map):
+    # the coarse map's highest patch covers the four fine ones on the left
+    fine = _grid([(r, c) for r in range(2) for c in range(4)], 50.0)
+    maps = (
+        make_map(grid=fine, attention=([0.2, 0.2, 0, 0, 0.2, 0.1, 0.3, 0], "attention")),
+        make_map(grid=_grid([(0, 0), (0, 1)]), attention=([0.7, 0.3], "attention")),
+    )
+    found = compare_maps(maps, cut=MapCut("percentile", 50))
+    [pair] = found.pairs
+    # fine: 0.3 and the three of 0.2; coarse: the left half
+    assert (pair.first_above, pair.second_above) == (4, 4)
+    assert pair.iou == pytest.approx(3 / 5)
+    assert any("at least half" in note for note in found.notes)
+    shifted = make_map(grid=_grid([(0, 0), (0, 1)], at=(0, 60)), attention=([0.7, 0.3], "attention"))
+    [pair] = compare_maps((maps[0], shifted), cut=MapCut("count", 1)).pairs
+    # 60 to 160: covers the fine columns 1 (50-100) by four fifths and 2 wholly, 3 (150-200) by a fifth
+    assert pair.second_above == 4
+
+
+@given(st.integers(0, 2**31), st.integers(1, 39))
+def test_cuts_by_share_number_percentile_and_value_agree_where_nothing_ties(make_map, seed, count):
+    rng = np.random.default_rng(seed)
+    found = compare_maps([make_map(attention=((rng.permutation(40) + 1) / 820, "attention")) for _ in range(2)])
+    ious = [
+        found.at(cut).pairs[0].iou
+        for cut in (
+            MapCut("count", count),
+            MapCut("share", count / 40),
+            MapCut("percentile", 100 - 2.5 * count),
+            MapCut("value", (40 - count + 1) / 40),
+        )
+    ]
+    assert len(set(ious)) == 1

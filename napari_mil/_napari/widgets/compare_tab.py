@@ -483,7 +483,7 @@ def _html(comparison: MapComparison) -> str:
     return (
         "<table cellpadding=3><tr><th></th><th align=left>Map, prediction</th><th>Entropy</th><th>Effective<br>patches"
         f"</th></tr>{maps}</table><table cellpadding=3><tr><th align=left>Pair</th><th>Spearman</th>"
-        f"<th>Top {one.top_k}<br>Jaccard</th><th>Top {one.share:.0%}<br>IoU</th></tr>{pairs}</table>{notes}"
+        f"<th>Top {one.top_k}<br>Jaccard</th><th>{escape(one.cut)}<br>IoU</th></tr>{pairs}</table>{notes}"
     )
 
 
