@@ -75,6 +75,20 @@ def test_the_network_has_the_papers_size_and_learns_end_to_end():
     assert all(weight.grad is not None for weight in network.parameters())
 
 
+def test_a_shifted_digit_is_the_same_digit_elsewhere():
+    images = torch.full((40, 1, 28, 28), -0.4)
+    images[:, 0, 10:18, 12:16] = torch.arange(32.0).reshape(8, 4)
+    shifted = mnist_bags.shifted(images, 2, np.random.default_rng(0))
+    places = set()
+    for image in shifted[:, 0]:
+        row, col = torch.nonzero(image == 31)[0].tolist()
+        assert torch.equal(torch.roll(images[0, 0], (row - 17, col - 15), (0, 1)), image)
+        places.add((row - 17, col - 15))
+    assert len(places) > 15
+    assert {d for place in places for d in place} == {-2, -1, 0, 1, 2}
+    assert mnist_bags.shifted(images, 0, np.random.default_rng(0)) is images
+
+
 @pytest.mark.parametrize("name", ["dsmil", "tda", "transmil"])
 def test_other_poolings_take_the_encoder_too(name):
     assert mnist_bags.BagNetwork(name, seed=0)(torch.zeros(3, 1, 28, 28)).logits.shape == (2,)
