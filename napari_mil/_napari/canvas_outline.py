@@ -55,8 +55,11 @@ class CanvasOutline:
         if info is not None and info.signal.name in ("opacity", "colours"):
             return
         visual = self._canvas.layer_to_visual.get(self._overlay.layer)
+        if not self._overlay.settings.outlined or visual is None:
+            self._clear()
+            return
         cells, factor = self._overlay.shown_cells()
-        runs = outline(cells) if self._overlay.settings.outlined and visual is not None else np.empty((0, 2, 2))
+        runs = outline(cells)
         if len(runs) == 0:
             self._clear()
             return

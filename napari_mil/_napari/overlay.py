@@ -8,27 +8,16 @@ was shown before is kept, so that going back computes nothing.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Layer
 
-from ..maps import (
-    SCALES_FOR_KIND,
-    Cuts,
-    Painter,
-    PatchFinder,
-    above,
-    enlarged,
-    patch_words,
-    smoothed,
-    smoothing_factor,
-    view_legend,
-)
+from ..maps import SCALES_FOR_KIND, PatchFinder, patch_words, view_legend
 from .layers import KEY, placement
-from .overlay_data import axis_limits, kept_settings, raster_place
+from .overlay_data import kept_settings, raster_place
+from .overlay_shown import Shown, ShownViews
 from .settings import HeatmapSettings
 from .settings_history import History
 
@@ -38,19 +27,7 @@ if TYPE_CHECKING:
     import napari
     from numpy.typing import NDArray
 
-    from ..maps import AttentionMap, CutBy, MapView, ThresholdSummary
-
-_KEPT_VIEWS = 16  # of 100 000 patches about 2 MB each
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """One score, class, scale and look, ready for the screen: values as shown, their pixels, and cuts."""
-
-    view: MapView
-    values: NDArray[np.float32]
-    pixels: NDArray[np.float32]
-    cuts: Cuts
+    from ..maps import AttentionMap, CutBy, Cuts, MapView, ThresholdSummary
 
 
 class Overlay:
@@ -69,11 +46,11 @@ class Overlay:
         self.layer = layer
         self.map: AttentionMap = layer.metadata[KEY]["map"]
         self.settings: HeatmapSettings = layer.metadata[KEY]["settings"]
-        self._painter = Painter(self.map.grid)
+        self._views = ShownViews(self.map)
         self._finder: PatchFinder | None = None
-        self._held: MapView | None = None
-        self._kept: OrderedDict[tuple[Any, ...], _Shown] = OrderedDict()
-        self._shown = self._prepared()
+        self._shown = self._views.of(self.settings)
+        self._drawn: tuple[Shown, float, bool] | None = None
+        self._drawn_cells: NDArray[np.bool_] | None = None
         self._summary: ThresholdSummary | None = None
         self._asked: tuple[CutBy, float, float] = ("value", math.nan, math.nan)
         events = self.settings.events
@@ -114,7 +91,7 @@ class Overlay:
         # One redraw for all three
         with chosen.events.blocked():
             chosen.score, chosen.scale, chosen.class_index = now
-            after = self._prepared()
+            after = self._views.of(chosen)
             if by != "value" and not all_shown:
                 chosen.threshold = after.cuts.threshold(by, amount)
                 self._asked = by, amount, chosen.threshold
@@ -147,8 +124,7 @@ class Overlay:
         view : MapView or None
             None colours by the map's own values again.
         """
-        self._held = view
-        self._kept.clear()
+        self._views.hold_limits(view)
         self._show_values()
 
     def restore(self, record: Mapping[str, Any]) -> None:
@@ -202,11 +178,19 @@ class Overlay:
         """Whether the threshold stands at its lower end: nothing lies below, also not what the colours do not reach."""
         return self.settings.threshold <= self.view.lowest
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many patches lie in even steps from one end of the colours to the other."""
+        return self._shown.counts
+
+    @property
+    def even(self) -> float | None:
+        """Where a patch with an even share of the attention, 1/N, is shown; None where that means nothing."""
+        return self._shown.even
+
     def shown_cells(self) -> tuple[NDArray[np.bool_], int]:
         """Return which cells of the raster are seen (rows, cols), and how many pixels a cell's edge has."""
-        known = np.isfinite(self._shown.values)
-        upper = above(self._shown.values, self._cut)
-        return known & ~upper if self.settings.inverted else upper, self._factor
+        return self._shown.seen(self._cut, below=self.settings.inverted), self._shown.factor
 
     def summary(self) -> ThresholdSummary:
         """Return what is shown: what lies at or above the threshold, or below it where that is chosen."""
@@ -251,56 +235,36 @@ class Overlay:
     def _cut(self) -> float:
         return -math.inf if self.hides_none else self.settings.threshold
 
-    @property
-    def _factor(self) -> int:
-        return smoothing_factor(self._shown.values.shape) if self.settings.look == "smooth" else 1
-
-    def _prepared(self) -> _Shown:
-        """Return what the settings ask for, from what is kept where it was shown before."""
-        chosen = self.settings
-        key = (chosen.score, chosen.scale, chosen.class_index, chosen.look)
-        if key not in self._kept:
-            view = self.map.view(*key[:3])
-            if self._held is not None and (view.score, view.scale.name) == (self._held.score, self._held.scale.name):
-                view = replace(view, scale=replace(view.scale, fixed_limits=self._held.limits))
-            values = self._painter.paint(view.values).values
-            pixels = view.scale.to_axis(values)
-            if chosen.look == "smooth":
-                pixels = smoothed(pixels, smoothing_factor(values.shape))
-            self._kept[key] = _Shown(view, values, pixels, Cuts(view, self.map.grid))
-            if len(self._kept) > _KEPT_VIEWS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
     def _show_values(self, *_: Any) -> None:
-        self._shown = self._prepared()
+        self._shown = self._views.of(self.settings)
         if self.layer.data.shape != self._shown.pixels.shape:
             self._resize()
         self._show_threshold()
         # either of these draws the layer's small picture anew
-        limits = axis_limits(self.view)
+        limits = self._shown.axis_limits
         if tuple(self.layer.contrast_limits) != limits:
-            self.layer.contrast_limits_range = limits
-            self.layer.contrast_limits = limits
+            self.layer.contrast_limits = limits  # napari widens their range where it must
         if self.layer.colormap.name != self.colours:
             self.layer.colormap = self.colours
 
     def _resize(self) -> None:
         """Give the layer as many pixels as are shown, in the same place."""
-        raster = self._painter.paint(self.view.values)
-        place = raster_place(self.map, raster, self._factor)
+        place = raster_place(self.map, self._views.raster(self._shown), self._shown.factor)
+        self._drawn = None
         self.layer.data = self._shown.pixels.copy()
         self.layer.scale, self.layer.translate = place["scale"], place["translate"]
 
     def _show_threshold(self, *_: Any) -> None:
-        """Write what is to be seen into the layer's pixels, NaN (transparent) elsewhere."""
-        self._summary = None
-        seen, factor = self.shown_cells()
-        if factor > 1:
-            seen = enlarged(seen, factor)
-        self.layer.data[...] = np.where(seen, self._shown.pixels, np.nan)
-        self.layer.refresh(extent=False, highlight=False, thumbnail=False)
+        """Write what is to be seen into the layer's pixels, unless that is there already."""
+        wanted = (self._shown, self._cut, self.settings.inverted)
+        if wanted == self._drawn:
+            return
+        before = self._drawn_cells if self._drawn is not None and self._drawn[0] is self._shown else None
+        self._drawn, self._drawn_cells, self._summary = wanted, self.shown_cells()[0], None
+        self._shown.draw(self._drawn_cells, self.layer.data, before)
+        if self.layer.visible:
+            # as its refresh does, which would first cut out anew what it draws: these very pixels
+            self.layer.events.set_data()
 
     def _show_opacity(self, *_: Any) -> None:
         self.layer.opacity = self.settings.opacity

@@ -237,16 +237,15 @@ class HeatmapTab(QWidget):
         boxes = (self.score, self.klass, self.scale)
         for box in boxes:
             box.blockSignals(True)
-        self.score.set_choices(
-            Choice(score_label(s.kind, s.of), name, score_title(s.kind, s.of)) for name, s in amap.scores.items()
+        _offer(
+            self.score,
+            [Choice(score_label(s.kind, s.of), name, score_title(s.kind, s.of)) for name, s in amap.scores.items()],
         )
         self.score.choose(settings.score)
-        self.klass.set_choices(Choice(name, i) for i, name in enumerate(amap.prediction.class_names))
+        _offer(self.klass, [Choice(name, i) for i, name in enumerate(amap.prediction.class_names)])
         self.klass.choose(settings.class_index)
-        self.scale.set_choices(
-            Choice(SCALES[name].label, name, f"{SCALES[name].title}. {SCALES[name].help}")
-            for name in SCALES_FOR_KIND[kind]
-        )
+        scales = [SCALES[name] for name in SCALES_FOR_KIND[kind]]
+        _offer(self.scale, [Choice(one.label, one.name, f"{one.title}. {one.help}") for one in scales])
         self.scale.choose(settings.scale)
         for box in boxes:
             box.blockSignals(False)
@@ -306,6 +305,12 @@ class HeatmapTab(QWidget):
     def _pick_file(self, wanted: str, path: Path) -> None:
         if self._overlay is not None:
             self.export_clicked.emit(self._overlay, wanted, self.k.value(), path)
+
+
+def _offer(box: ChoiceBox, choices: list[Choice]) -> None:
+    """Put lines into a list unless they are there: Qt takes longer for that than the canvas for a map."""
+    if box.choices != tuple(choices):
+        box.set_choices(choices)
 
 
 def _prediction_html(amap: AttentionMap) -> str:

@@ -10,7 +10,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from ..overlay_data import axis_place
+from ..overlay_shown import HISTOGRAM_BINS
 from .colour_bar import MARGIN_PX, fraction
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ...maps import MapView
     from ..overlay import Overlay
 
-_BINS = 60
 _HEIGHT_PX = 44
 
 
@@ -36,7 +35,7 @@ class Histogram(QWidget):
         super().__init__(parent)
         self._overlay: Overlay | None = None
         self._view: MapView | None = None
-        self.counts = np.zeros(_BINS, int)
+        self.counts = np.zeros(HISTOGRAM_BINS, int)
         self.even: float | None = None
         """Where a patch with an even share of the attention, 1/N, is shown; None where that means nothing."""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -56,11 +55,7 @@ class Histogram(QWidget):
         self._overlay = overlay
         view = None if overlay is None else overlay.view
         if overlay is not None and view is not None and view is not self._view:
-            low, high = (axis_place(view, limit) for limit in view.limits)
-            places = view.scale.to_axis(view.values[np.isfinite(view.values)])
-            self.counts, _ = np.histogram(np.clip(places, low, high), bins=_BINS, range=(low, high))
-            n = len(view.values)
-            self.even = overlay.cuts.shown(1 / n) if view.kind == "attention" and n else None
+            self.counts, self.even = overlay.counts, overlay.even
             self.setToolTip(_words(view, self.even))
         self._view = view
         self.update()
@@ -72,7 +67,7 @@ class Histogram(QWidget):
         painter, settings = QPainter(self), self._overlay.settings
         area = QRectF(MARGIN_PX, 0, self.width() - 2 * MARGIN_PX, self.height())
         ink = self.palette().color(QPalette.ColorRole.WindowText)
-        edges = np.linspace(0, 1, _BINS + 1)
+        edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
         colours = ensure_colormap(self._overlay.colours).map((edges[:-1] + edges[1:]) / 2)
         cut = fraction(self._view, settings.threshold)
         for left, right, share, colour in zip(edges[:-1], edges[1:], self.heights, colours, strict=True):
