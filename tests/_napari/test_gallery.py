@@ -233,20 +233,20 @@ def test_ticks_and_tags_by_mouse_and_keys_are_shared_by_maps_and_kept_as_a_recor
     QTest.keyClick(gallery.list, Qt.Key.Key_Space)
     assert model.mark(row).ticked
     QTest.keyClick(gallery.list, Qt.Key.Key_T)
-    mitosis = next(action for action in gallery.tags_menu.actions() if action.text() == "&mitosis")
+    mitosis = next(action for action in gallery.marking.menu.actions() if action.text() == "&mitosis")
     mitosis.trigger()
-    gallery.tags_menu.close()
+    gallery.marking.menu.close()
     gallery._offer_tags()
-    line = gallery.tags_menu.actions()[-1].defaultWidget()
+    line = gallery.marking.menu.actions()[-1].defaultWidget()
     line.setText(" apoptosis;  maybe ")
     QTest.keyClick(line, Qt.Key.Key_Return)
     assert model.mark(row).tags == ("mitosis", "apoptosis, maybe")
     assert "ticked, mitosis, apoptosis, maybe" in model.index(row).data(Qt.ItemDataRole.ToolTipRole)
     assert gallery.bar.tabs.tabText(3) == f"Ticked ({len({1, row})})"
     gallery._offer_tags()
-    checked = {action.text(): action.isChecked() for action in gallery.tags_menu.actions() if action.isCheckable()}
+    checked = {action.text(): action.isChecked() for action in gallery.marking.menu.actions() if action.isCheckable()}
     assert checked == {"&mitosis": True, "&artefact": False, "apoptosis, maybe": True}
-    gallery.tags_menu.close()
+    gallery.marking.menu.close()
     marked = {int(model.patches[r]) for r in (1, row)}
     # another map of the same patches
     other = overlay_of(add(viewer, overlay_layer_data(map_of(slide, raw[::-1].copy(), title="Other"))))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from napari.settings import get_settings
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ...errors import NapariMilError
 from .legend import main_window_of
+
+if TYPE_CHECKING:
+    import napari
 
 
 class DockPanel(QWidget):
@@ -93,6 +99,24 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
     while above is not None and not isinstance(above, QDockWidget):
         above = above.parentWidget()
     return above
+
+
+def prefer_bottom(viewer: napari.Viewer, name: str) -> None:
+    """Have napari dock a panel below the canvas unless a person has moved it, and only there.
+
+    Panels and layer list, left and right, need the whole height of a small screen.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        In whose window.
+    name : str
+        By which napari knows the panel.
+    """
+    window = getattr(viewer, "__wrapped__", viewer).window._qt_window
+    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+    window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+    get_settings().application.plugin_widget_positions.setdefault(name, "bottom")
 
 
 def notify(error: Exception) -> str:

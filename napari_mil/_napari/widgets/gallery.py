@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.settings import get_settings
-from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QVBoxLayout
 
@@ -17,17 +15,16 @@ from ..overlay import Overlay
 from ..session import attach
 from ..tags import TagBook
 from ..thumbnails import Thumbnails
-from ..worker import Job, JobSlot
-from .dock_panel import DockPanel, dock_of, notify
-from .gallery_bar import GalleryBar, tag_menu
+from .dock_panel import DockPanel, dock_of, prefer_bottom
+from .gallery_bar import GalleryBar
 from .gallery_flight import Flight
+from .gallery_marks import Marking
 from .gallery_message import GalleryMessage
 from .gallery_model import PatchModel, score_form
-from .gallery_save import save_steps
+from .gallery_save import TickedSaver
 from .gallery_source import marked, of_spot, ranked, spots
 from .gallery_table import HotSpotTable
 from .gallery_view import PatchList
-from .run_request import progress_line
 
 if TYPE_CHECKING:
     import napari
@@ -55,7 +52,6 @@ class Gallery(DockPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer: napari.Viewer | None = napari_viewer
-        self._jobs = JobSlot()
         self._behind = True
         session = attach(napari_viewer)
         self.book = TagBook() if session is None else session.tags
@@ -70,9 +66,7 @@ class Gallery(DockPanel):
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(self._ask)
         self._connect()
-        _prefer_bottom(napari_viewer)
-        # Qt may delete the panel without closing it; its job must not outlive it
-        self.destroyed.connect(self._jobs.abandon)
+        prefer_bottom(napari_viewer, _DOCK)
         self.front.refresh()
         self._follow_map()
 
@@ -84,7 +78,7 @@ class Gallery(DockPanel):
     @property
     def saving(self) -> bool:
         """Whether ticked patches are being saved."""
-        return self._jobs.job is not None
+        return self.saver.busy
 
     @property
     def waiting(self) -> bool:
@@ -99,7 +93,7 @@ class Gallery(DockPanel):
 
     def release(self) -> None:
         """Stop reading and saving, and let go of the viewer."""
-        self._jobs.abandon()
+        self.saver.release()
         if self._viewer is None:
             return
         self._viewer = None
@@ -147,20 +141,14 @@ class Gallery(DockPanel):
         overlay, slide = self.overlay, self.front.slide
         if overlay is None or slide is None or self.saving:
             return
-        self._jobs.job = Job(
-            save_steps(overlay, self._tags(), slide.path, folder),
-            "Ticked patches",
-            on_progress=lambda step: self.bar.note.setText(progress_line(step)),
-            on_done=self._saved,
-            on_failed=lambda error: self._save_ended(notify(error)),
-            on_cancelled=lambda: self._save_ended("Cancelled: nothing was saved."),
-        )
+        self.saver.start(overlay, self._tags(), slide.path, folder)
         self._count()
 
     def _build(self) -> None:
         self.bar = GalleryBar(self)
         self.list, self.table, self.message = PatchList(self), HotSpotTable(self), GalleryMessage(self)
         self.list.setModel(self.model)
+        self.marking, self.saver = Marking(self.list, self.model, self.book), TickedSaver(self)
         body = QHBoxLayout()
         body.addWidget(self.table, 1)
         body.addWidget(self.list, 1)
@@ -182,9 +170,11 @@ class Gallery(DockPanel):
         self.bar.stepped.connect(self.step)
         self.bar.tag_wanted.connect(self._offer_tags)
         self.bar.save_clicked.connect(self._save_clicked)
+        self.saver.said.connect(self.bar.note.setText)
+        self.saver.ended.connect(self._save_ended)
         self.list.flown.connect(self._fly)
         self.list.stepped.connect(self.step)
-        self.list.toggled.connect(self._toggle)
+        self.list.toggled.connect(self.marking.toggle)
         self.list.tag_wanted.connect(self._offer_tags)
         self.list.selectionModel().currentChanged.connect(self._show_frame)
         self.table.flown.connect(self._fly_to_spot)
@@ -282,26 +272,8 @@ class Gallery(DockPanel):
         if self.bar.tab == "ticked":
             self._ask_soon()
 
-    def _chosen_rows(self) -> list[int]:
-        return sorted(index.row() for index in self.list.selectionModel().selectedIndexes())
-
-    def _toggle(self) -> None:
-        rows = self._chosen_rows()
-        self.model.tick(rows, not all(self.model.mark(row).ticked for row in rows))
-
     def _offer_tags(self) -> None:
-        rows, overlay = self._chosen_rows(), self.overlay
-        if not rows or overlay is None:
-            show_info("Choose a patch first: click it, or step to it with N.")
-            return
-        # by place: the rows may be others by the time a tag is chosen
-        places, slide, tags = [self.model.place(row) for row in rows], overlay.map.slide.quickhash, self._tags()
-
-        def tag(name: str, on: bool) -> None:
-            self.book.keep(slide, self.book.of(slide).tagged(places, name, on))
-
-        self.tags_menu = tag_menu(self, tags.names(), lambda name: all(name in tags.at(p).tags for p in places), tag)
-        self.tags_menu.popup(self.bar.tag.mapToGlobal(self.bar.tag.rect().topLeft()))
+        self.marking.offer_tags(self.bar.tag)
 
     def _fly(self) -> None:
         row = self.list.currentIndex().row()
@@ -335,29 +307,13 @@ class Gallery(DockPanel):
             self.overlay.cut("percentile", 95.0)
 
     def _save_clicked(self) -> None:
-        if self._jobs.job is not None:
-            self._jobs.job.cancel()
+        if self.saving:
+            self.saver.cancel()
             return
         folder = QFileDialog.getExistingDirectory(self, "Folder for the ticked patches")
         if folder:
             self.save_to(Path(folder))
 
-    def _saved(self, folder: Path) -> None:
-        self._save_ended(f"Saved in {folder}")
-        show_info(f"Ticked patches saved in {folder}")
-
     def _save_ended(self, line: str) -> None:
-        self._jobs.job = None
         self._count()
         self.bar.note.setText(line)
-
-
-def _prefer_bottom(viewer: napari.Viewer) -> None:
-    """Have napari dock the gallery below the canvas unless a person has moved it, and only there.
-
-    Panels and layer list, left and right, need the whole height of a small screen.
-    """
-    window = getattr(viewer, "__wrapped__", viewer).window._qt_window
-    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-    window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
-    get_settings().application.plugin_widget_positions.setdefault(_DOCK, "bottom")
