@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SlideError
-from ..slides import UnreadableRegionError, best_level, cover, resize_windows
+from ..slides import UnreadableRegionError, best_level, cover, empty_rgb, resize_windows
 from ._ahead import map_ahead
 
 if TYPE_CHECKING:
@@ -146,18 +146,23 @@ def read_batch(slide: Slide, grid: TileGrid, tiles: NDArray[np.int64]) -> tuple[
     scale = np.asarray(slide.level_scales[level])
     corners = grid.l0_rc[tiles] / scale  # (n, 2) level pixels
     size = grid.tile_l0 / scale
-    out = np.empty((len(tiles), grid.tile_px, grid.tile_px, 3), np.uint8)
+    out = empty_rgb(len(tiles), grid.tile_px, grid.tile_px, 3)
     good = np.ones(len(tiles), bool)
     errors = []
-    stored = np.asarray(slide.level_tiles[level])
-    whole = bool((size == grid.tile_px).all() and not (size % stored).any() and not (corners % stored).any())
-    # patches that are whole tiles of the file have nothing in common
+    as_stored = bool((size == grid.tile_px).all() and not (corners % 1).any())
+    apart = as_stored and (slide.keeps_rest or _whole_pieces(slide, level, corners, size))
     step = np.minimum(size, grid.stride_l0 / scale)
-    pending = [np.array([k]) for k in range(len(tiles))] if whole else _blocks(corners, size, step)
+    # in the order of the file, from the end of the list
+    pending = [np.array([k]) for k in range(len(tiles))][::-1] if apart else _blocks(corners, size, step)
     while pending:
         members = pending.pop()
         try:
-            _read_block(slide, level, corners[members], size, out, members)
+            if as_stored and len(members) == 1:
+                k = int(members[0])
+                row, col = corners[k].astype(int).tolist()
+                slide.read(level, row, col, grid.tile_px, grid.tile_px, out[k])
+            else:
+                _read_block(slide, level, corners[members], size, out, members)
         except UnreadableRegionError as error:
             if len(members) > 1:  # one damaged place must not cost its neighbours: each tile by itself
                 pending += [members[k : k + 1] for k in range(len(members))]
@@ -165,6 +170,12 @@ def read_batch(slide: Slide, grid: TileGrid, tiles: NDArray[np.int64]) -> tuple[
                 good[members] = False
                 errors.append(error)
     return (Patches(tiles, out) if good.all() else Patches(tiles[good], out[good])), errors
+
+
+def _whole_pieces(slide: Slide, level: int, corners: NDArray[np.float64], size: NDArray[np.float64]) -> bool:
+    """Whether tiles are whole pieces as the file stores them, so that they have none in common."""
+    stored = np.asarray(slide.level_tiles[level])
+    return not (size % stored).any() and not (corners % stored).any()
 
 
 def _blocks(

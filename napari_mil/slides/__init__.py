@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ._cache import limit_tile_cache as limit_tile_cache
     from ._faults import Faults as Faults
     from ._indexing import spans as spans
+    from ._jpeg import empty_rgb as empty_rgb
     from ._name import SLIDE_EXTENSIONS as SLIDE_EXTENSIONS
     from ._name import slide_name as slide_name
     from ._open import can_open as can_open
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_cache": ["limit_tile_cache"],
         "_faults": ["Faults"],
         "_indexing": ["spans"],
+        "_jpeg": ["empty_rgb"],
         "_name": ["SLIDE_EXTENSIONS", "slide_name"],
         "_open": ["can_open", "open_slide"],
         "_pyramid": ["PyramidLevel"],

@@ -37,6 +37,7 @@ class ArraySource(ABC):
     """
 
     name = ""
+    keeps_rest = False
 
     def __init__(
         self,
@@ -62,10 +63,16 @@ class ArraySource(ABC):
     def closed(self) -> bool:
         return self._closed
 
-    def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+    def read(
+        self, level: int, row: int, col: int, height: int, width: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         if self._closed:
             raise SlideError(f"{self._path} has been closed. Open the slide again to read from it.")
-        return self._window(level, row, col, height, width)
+        pixels = self._window(level, row, col, height, width)
+        if out is None:
+            return pixels
+        out[:] = pixels
+        return out
 
     def associated_image(self, name: str) -> NDArray[np.uint8]:
         raise SlideError(f"{self._path} has no picture named {name!r}.")
@@ -79,4 +86,4 @@ class ArraySource(ABC):
 
     @abstractmethod
     def _window(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-        """Read a window inside a level of an open source; as `Source.read`."""
+        """Read a window inside a level of an open source into a new array; as `Source.read`."""

@@ -45,6 +45,7 @@ class OpenSlideSource:
     """
 
     name = "OpenSlide"
+    keeps_rest = False
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -76,11 +77,14 @@ class OpenSlideSource:
     def closed(self) -> bool:
         return self._pool.closed
 
-    def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-        if max(height, width) <= _PIECE_PX:
-            return self._piece(level, row, col, height, width)
+    def read(
+        self, level: int, row: int, col: int, height: int, width: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        if out is None:
+            if max(height, width) <= _PIECE_PX:
+                return self._piece(level, row, col, height, width)
+            out = np.empty((height, width, 3), np.uint8)
         # in pieces of our own, each rounded to the nearest: half as far off
-        out = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, _PIECE_PX):
             for left in range(0, width, _PIECE_PX):
                 part = out[top : top + _PIECE_PX, left : left + _PIECE_PX]

@@ -68,6 +68,7 @@ class PictureSource(ArraySource):
     """
 
     name = "decoding the whole picture once"
+    keeps_rest = True
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()

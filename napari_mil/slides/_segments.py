@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import threading
 import zlib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SlideError
 from ._cache import TileCache
+from ._file_bytes import FileBytes
+from ._jpeg import empty_rgb, rgb_decoder
 from ._source import UnreadableRegionError
 from ._together import Together
 
@@ -28,74 +26,6 @@ _DECODER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticE
 
 _ROWS_BYTES = 2**20
 """Rows of an uncompressed picture are read so many bytes at a time."""
-
-
-class FileBytes:
-    """Read stretches of a file from any thread, and open it anew where a read fails.
-
-    Reads, not a memory map: where a network drive goes away, touching a map ends the process, a read only fails.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
-        self.closed = False
-
-    def __del__(self) -> None:
-        self.rest()
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return ``count`` bytes, fewer at the file's end.
-
-        Raises
-        ------
-        SlideError
-            If the file has been closed, or can no longer be read.
-        """
-        try:
-            return self._read(offset, count)
-        except OSError:
-            self.rest()  # a network drive that was away is back under a new handle only
-        try:
-            return self._read(offset, count)
-        except OSError as error:
-            raise SlideError(
-                f"{self._path} can no longer be read ({error.strerror or error}). "
-                "Check that its drive is connected, then open the slide again."
-            ) from error
-
-    def rest(self) -> None:
-        """Close the file until the next read."""
-        with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-
-    def close(self) -> None:
-        """Close the file; harmless when repeated."""
-        self.closed = True
-        self.rest()
-
-    def _read(self, offset: int, count: int) -> bytes:
-        with self._lock:
-            if self.closed:
-                raise SlideError(f"{self._path} has been closed. Open the slide again to read from it.")
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            if not hasattr(os, "pread"):
-                os.lseek(self._descriptor, offset, os.SEEK_SET)
-                return os.read(self._descriptor, count)
-            own = os.dup(self._descriptor)  # so that closing meanwhile cannot hand its number to another file
-        try:
-            return os.pread(own, count, offset)
-        finally:
-            os.close(own)
 
 
 class Segments:
@@ -117,6 +47,7 @@ class Segments:
         self._decode: Callable[[bytes, int], Any] = partial(
             page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader
         )
+        self._decode_rgb = rgb_decoder(page)
         self._key = page.index
         self._together: Together[NDArray[Any] | None] = Together()
         self.shape = page.imagelength, page.imagewidth
@@ -149,6 +80,11 @@ class Segments:
             return (np.frombuffer(data, stored).reshape(-1, width, samples).astype(page.dtype, copy=False),)
 
         self._decode = decode
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether pieces are decoded straight into RGB, so that `fill` may be used."""
+        return self._decode_rgb is not None
 
     @property
     def whole(self) -> bool:
@@ -196,7 +132,37 @@ class Segments:
             self._cache.put((self._key, index, 0), piece)
         return piece
 
+    def fill(self, index: int, out: NDArray[np.uint8]) -> bool:
+        """Decode a piece of an image that `is_rgb` into an array; return False where the file leaves it out.
+
+        Parameters
+        ----------
+        index : int
+            Its number in the file.
+        out : (rows, cols, 3) uint8
+            Contiguous and of the size of `tile`.
+
+        Raises
+        ------
+        UnreadableRegionError
+            If it cannot be decoded, or is not of that size.
+        SlideError
+            If the file is closed or gone.
+        """
+        data = self._stored(index)
+        piece = None if data is None else self._decoded(data, index, out)
+        if piece is not None and piece is not out:
+            if piece.shape != out.shape:
+                raise UnreadableRegionError(f"piece {index} is smaller than it claims")
+            out[:] = piece
+        return piece is not None
+
     def _load(self, index: int) -> NDArray[Any] | None:
+        data = self._stored(index)
+        return None if data is None else self._decoded(data, index, empty_rgb(*self.tile, 3) if self.is_rgb else None)
+
+    def _stored(self, index: int) -> bytes | None:
+        """Return a piece as the file holds it; None where it leaves it out."""
         if index >= len(self._counts) or not self._counts[index]:
             return None
         offset, count = self._offsets[index], self._counts[index]
@@ -205,6 +171,17 @@ class Segments:
         data = self._file.read(offset, count)
         if len(data) != count:
             raise UnreadableRegionError(f"the file ends within piece {index}")
+        return data
+
+    def _decoded(self, data: bytes, index: int, out: NDArray[np.uint8] | None) -> NDArray[Any] | None:
+        """Return a piece decoded, in ``out`` where that is given and can be done."""
+        if out is not None and self._decode_rgb is not None:
+            try:
+                self._decode_rgb(data, out)
+            except _DECODER_ERRORS:  # of another size, or damaged: the slower way is the more lenient one
+                pass
+            else:
+                return out
         try:
             decoded = self._decode(data, index)[0]
             if decoded is None:

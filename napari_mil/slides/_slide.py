@@ -64,6 +64,8 @@ class Slide:
         ``_geometry``.
     level_tiles : tuple of (int, int)
         (height, width) of the pieces that each level is stored in, pixels of that level; (1, 1) where unknown.
+    keeps_rest : bool
+        Whether windows side by side may be read one by one: the rest of a piece that is needed in part is kept.
     mpp : (float, float) or None
         Microns per level-0 pixel, (y, x), in force; None where unknown or impossible.
     stated_mpp : (float, float) or None
@@ -105,7 +107,7 @@ class Slide:
             shown_shape(self.level_shapes[0], shape, scale)
             for shape, scale in zip(self.level_shapes, self.level_scales, strict=True)
         )
-        self.level_tiles = source.level_tiles
+        self.level_tiles, self.keeps_rest = source.level_tiles, source.keeps_rest
         self.properties: Mapping[str, str] = source.properties
         self.associated = source.associated
         self.background = source.background
@@ -220,7 +222,9 @@ class Slide:
             for level in (level for kind in self._levels.values() for level in kind):
                 level.rest()
 
-    def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+    def read(
+        self, level: int, row: int, col: int, height: int, width: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Read a window of a level.
 
         Parameters
@@ -229,11 +233,14 @@ class Slide:
             0 is the finest.
         row, col, height, width : int
             Window in pixels **of that level**, also its corner; it may leave the slide.
+        out : (height, width, 3) uint8, optional
+            Where to put it; after an error nobody knows what it holds.
 
         Returns
         -------
         (height, width, 3) uint8
-            RGB as stored (see `to_srgb`), on the background colour, which also fills what lies outside the slide.
+            RGB as stored (see `to_srgb`), on the background colour, which also fills what lies outside the slide:
+            ``out``, or a new contiguous array.
 
         Raises
         ------
@@ -242,16 +249,18 @@ class Slide:
         SlideError
             If the slide is closed, or its file no longer opens.
         ValueError
-            If there is no such level or the size is negative.
+            If there is no such level, the size is negative, or ``out`` is of another.
         """
         if not 0 <= level < len(self.level_shapes):
             raise ValueError(f"level must be 0 to {len(self.level_shapes) - 1}, not {level}")
         if height < 0 or width < 0:
             raise ValueError(f"a window cannot be {height} x {width} pixels")
+        if out is not None and (out.shape != (height, width, 3) or out.dtype != np.uint8):
+            raise ValueError(f"out must be ({height}, {width}, 3) uint8, not {out.shape} {out.dtype}")
         rows, cols = self.level_shapes[level]
         if row >= 0 and col >= 0 and 0 < height <= rows - row and 0 < width <= cols - col:
-            return self._source.read(level, row, col, height, width)
-        out = np.empty((height, width, 3), np.uint8)
+            return self._source.read(level, row, col, height, width, out)
+        out = np.empty((height, width, 3), np.uint8) if out is None else out
         out[:] = self.background
         # writers drop the row and column that a level's last whole pixels leave over: there the last ones go on
         all_rows, all_cols = (max(pair) for pair in zip((rows, cols), self.shown_shapes[level], strict=True))

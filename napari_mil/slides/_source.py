@@ -42,6 +42,9 @@ class Source(Protocol):
         What the file says of itself; OpenSlide's names ("openslide.mpp-x") for what it has names for.
     associated : tuple of str
         Names of further pictures in the file.
+    keeps_rest : bool
+        Whether the rest of a stored piece of which a window needed a part is kept for a while, so that windows side by
+        side may be read one by one.
     background : (int, int, int)
         Colour (r, g, b) of what was not scanned.
     notes : tuple of str
@@ -57,6 +60,7 @@ class Source(Protocol):
     level_shapes: tuple[tuple[int, int], ...]
     level_downsamples: tuple[float, ...]
     level_tiles: tuple[tuple[int, int], ...]
+    keeps_rest: bool
     properties: Mapping[str, str]
     associated: tuple[str, ...]
     background: tuple[int, int, int]
@@ -66,18 +70,22 @@ class Source(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+    def read(
+        self, level: int, row: int, col: int, height: int, width: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Read a window that lies wholly inside a level.
 
         Parameters
         ----------
         level, row, col, height, width : int
             Pixels of that level, also the corner; height and width at least 1.
+        out : (height, width, 3) uint8, optional
+            Where to put it.
 
         Returns
         -------
         (height, width, 3) uint8
-            RGB on the background colour; writable, and nobody else's.
+            RGB on the background colour: ``out``, or a new array, writable and nobody else's.
 
         Raises
         ------

@@ -15,7 +15,9 @@ import numpy as np
 
 from ..errors import SlideError
 from ._cache import TileCache
-from ._segments import FileBytes, Segments
+from ._file_bytes import FileBytes
+from ._jpeg import empty_rgb
+from ._segments import Segments
 from ._source import MAX_PIECE_BYTES, UnreadableRegionError
 from ._tiff_colour import ToRgb, rgb_converter
 
@@ -76,6 +78,7 @@ class TiffLevel:
         if convert is None:
             raise NotCoveredError(self.note)
         self._convert: ToRgb = convert
+        self._fills = len(pages) == 1 and self._first.is_rgb
         self._background = np.array(background, np.uint8)
 
     @property
@@ -93,32 +96,41 @@ class TiffLevel:
         counts = [plane.beyond(size) for plane in self._planes]
         return sum(beyond for beyond, _ in counts), sum(pieces for _, pieces in counts)
 
-    def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-        """Return a window inside the level, (height, width, 3) uint8."""
+    def read(
+        self, row: int, col: int, height: int, width: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return a window inside the level, (height, width, 3) uint8: ``out``, or a new array."""
         tile_h, tile_w = self.tile
-        rows, cols = self.shape
-        out = np.empty((height, width, 3), np.uint8)
+        out = empty_rgb(height, width, 3) if out is None else out
         for tile_row in range(row // tile_h, (row + height - 1) // tile_h + 1):
             top = tile_row * tile_h
             r0, r1 = max(row, top), min(row + height, top + tile_h)
             for tile_col in range(col // tile_w, (col + width - 1) // tile_w + 1):
                 left = tile_col * tile_w
                 c0, c1 = max(col, left), min(col + width, left + tile_w)
-                place = out[r0 - row : r1 - row, c0 - col : c1 - col]
-                # of a tile that is needed in part, a neighbour will want the rest
-                part_only = place.shape[:2] != (min(tile_h, rows - top), min(tile_w, cols - left))
-                piece = self._piece(tile_row * self._first.across + tile_col, keep=part_only)
-                if piece is None:
-                    place[:] = self._background
-                    continue
-                part = piece[r0 - top : r1 - top, c0 - left : c1 - left]
-                if part.shape[:2] != place.shape[:2]:
-                    raise UnreadableRegionError(f"the tile at row {top}, column {left} is smaller than it claims")
-                if place.shape == out.shape == piece.shape and not part_only:
-                    own = self._convert(part)  # the window is the tile, and nobody else has it
-                    return own if own.flags.writeable else own.copy()
-                place[:] = self._convert(part)
+                self._copy(tile_row, tile_col, r0 - top, c0 - left, out[r0 - row : r1 - row, c0 - col : c1 - col])
         return out
+
+    def _copy(self, tile_row: int, tile_col: int, row: int, col: int, out: NDArray[np.uint8]) -> None:
+        """Fill ``out`` from what a tile holds from (row, col) of its own on."""
+        (tile_h, tile_w), (rows, cols) = self.tile, self.shape
+        index, (height, width, _) = tile_row * self._first.across + tile_col, out.shape
+        if self._fills and (height, width) == self.tile and out.flags.c_contiguous:
+            if not self._first.fill(index, out):
+                out[:] = self._background
+            return
+        # of a tile that is needed in part, a neighbour will want the rest
+        in_part = (height, width) != (min(tile_h, rows - tile_row * tile_h), min(tile_w, cols - tile_col * tile_w))
+        piece = self._piece(index, keep=in_part)
+        if piece is None:
+            out[:] = self._background
+            return
+        part = piece[row : row + height, col : col + width]
+        if part.shape[:2] != (height, width):
+            raise UnreadableRegionError(
+                f"the tile at row {tile_row * tile_h}, column {tile_col * tile_w} is smaller than it claims"
+            )
+        out[:] = self._convert(part)
 
     def _piece(self, index: int, *, keep: bool) -> NDArray[Any] | None:
         parts = [plane.get(index + k * plane.count, keep=keep) for plane in self._planes for k in range(self._per_page)]
@@ -153,6 +165,7 @@ class TiffSource:
     """
 
     name = "direct decoding"
+    keeps_rest = True
 
     def __init__(
         self,
@@ -209,9 +222,11 @@ class TiffSource:
             f"the file is cut short: {beyond:,} of {pieces:,} pieces of its finest level are missing" if beyond else ""
         )
 
-    def read(self, level: int, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+    def read(
+        self, level: int, row: int, col: int, height: int, width: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         try:
-            return self._levels[level].read(row, col, height, width)
+            return self._levels[level].read(row, col, height, width, out)
         except UnreadableRegionError as error:
             raise UnreadableRegionError(
                 f"{self._path} cannot be read at row {row}, column {col} (level {level}, {height} x {width} px: "

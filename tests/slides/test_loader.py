@@ -264,7 +264,7 @@ def test_stripes_do_not_outlive_the_fault_in_computed_levels(broken_tile_slide, 
 
     with open_slide(broken_tile_slide) as slide:
         sound = noise_levels[0]
-        monkeypatch.setattr(slide._source, "read", lambda _, r, c, h, w: sound[r : r + h, c : c + w].copy())
+        monkeypatch.setattr(slide._source, "read", lambda _, r, c, h, w, out: sound[r : r + h, c : c + w].copy())
         truth = [level[:] for level in slide.levels()]
         thumbnail = slide.thumbnail(300)[0]
         slide.rest()
