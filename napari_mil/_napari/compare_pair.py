@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 from vispy.visuals.filters import Clipper
 from vispy.visuals.transforms import NullTransform
 
 from ..maps import Painter
 from .layers import placement
+from .widgets.compare_divider import Divider
 
 if TYPE_CHECKING:
     import napari
@@ -27,7 +28,7 @@ _FAR = 1e6
 
 
 class PairView(QObject):
-    """Shows two map layers in one of the ways `show` takes; shows neither otherwise than before when cleared.
+    """Shows two map layers left and right of a divider, or in turn; shows the first alone when cleared.
 
     Parameters
     ----------
@@ -35,12 +36,15 @@ class PairView(QObject):
         Whose canvas draws them.
     """
 
+    divider_moved = Signal(float)
+    """Somebody drew the divider to a place from 0 to 1 of the width."""
+
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        self.divider: Divider | None = None
         self.layers: tuple[Layer, Layer] | None = None
         self._clips: list[tuple[Any, Clipper]] = []
-        self._divider = 0.5
         self._timer = QTimer(self)
         self._timer.setInterval(BLINK_MS)
         self._timer.timeout.connect(self.blink)
@@ -66,25 +70,39 @@ class PairView(QObject):
             clip = Clipper(transform=NullTransform())
             node.attach(clip)
             self._clips.append((node, clip))
+        self.divider = Divider(canvas.native)
+        self.divider.moved.connect(self.divider_moved)
+        self.divider.resized.connect(self._clip)
         self.move_divider(divider)
 
     def move_divider(self, divider: float) -> None:
         """Put the divider elsewhere: one redraw, nothing is computed."""
-        self._divider = divider
-        if not self._clips:
+        if self.divider is not None:
+            self.divider.move_to(divider)
+            self._clip()
+
+    def _clip(self) -> None:
+        if self.divider is None:
             return
         canvas = self._canvas()
-        x = divider * float(canvas._scene_canvas.physical_size[0])
+        x = self.divider.place * float(canvas._scene_canvas.physical_size[0])
         for (_, clip), bounds in zip(self._clips, ((0, -_FAR, x, 2 * _FAR), (x, -_FAR, _FAR, 2 * _FAR)), strict=True):
             clip.bounds = bounds
         canvas._scene_canvas.update()
 
-    def start_blinking(self, layers: tuple[Layer, Layer]) -> None:
-        """Show one map after the other."""
+    def start_blinking(self, layers: tuple[Layer, Layer], *, by_itself: bool = True) -> None:
+        """Show the first map, and then one after the other: by itself, or whenever `blink` is called."""
         self.clear()
         self.layers = layers
-        self.blink()
-        self._timer.start()
+        layers[0].visible, layers[1].visible = True, False
+        self.blink_by_itself(by_itself)
+
+    def blink_by_itself(self, by_itself: bool) -> None:
+        """Go on in time, or wait to be told."""
+        if by_itself and self.layers is not None:
+            self._timer.start()
+        else:
+            self._timer.stop()
 
     def blink(self) -> None:
         """Show the other one of the two."""
@@ -101,6 +119,10 @@ class PairView(QObject):
         for node, clip in self._clips:
             node.detach(clip)
         self._clips = []
+        if self.divider is not None:
+            self.divider.hide()
+            self.divider.deleteLater()
+            self.divider = None
         if self.layers is not None:
             first, second = self.layers
             if second in self._viewer.layers:
@@ -154,10 +176,8 @@ def difference_layer(found: Difference, slide: SlideRef) -> Image:
     )
 
 
-def chosen_layer(grid: TileGrid, tiles: NDArray[np.int64], slide: SlideRef) -> Image:
+def chosen_layer(grid: TileGrid, tiles: NDArray[np.int64], slide: SlideRef, name: str) -> Image:
     """Return a layer that marks tiles."""
     values = np.full(len(grid), np.nan, np.float32)
     values[tiles] = 1
-    return grid_layer(
-        grid, values, slide, name="Chosen patches", colormap="magenta", contrast_limits=(0.0, 1.0), opacity=0.8
-    )
+    return grid_layer(grid, values, slide, name=name, colormap="magenta", contrast_limits=(0.0, 1.0), opacity=0.8)

@@ -37,7 +37,8 @@ UNDO_KEY = Key("Alt-Z", "Undo the last change to how the map is shown")
 REDO_KEY = Key("Alt-Shift-Z", "Redo it")
 SAVE_KEY = Key("Alt-S", "Save the work on this slide")
 GALLERY_KEY = Key("Alt-G", "Show the gallery of patches")
-KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY, HIDE_KEY, UNDO_KEY, REDO_KEY, SAVE_KEY, GALLERY_KEY)
+FLIP_KEY = Key("Alt-X", "Show the other of the two maps compared")
+KEYS = (*ZOOM_KEYS, FIT_KEY, NEXT_KEY, PREVIOUS_KEY, HIDE_KEY, UNDO_KEY, REDO_KEY, SAVE_KEY, GALLERY_KEY, FLIP_KEY)
 
 
 def bind_keys(viewer: napari.Viewer, actions: Mapping[Key, Callable[[], None]]) -> None:

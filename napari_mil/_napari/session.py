@@ -16,6 +16,7 @@ from .bag_opener import BagOpener
 from .bags import fit_width
 from .keys import (
     FIT_KEY,
+    FLIP_KEY,
     GALLERY_KEY,
     HIDE_KEY,
     NEXT_KEY,
@@ -76,6 +77,7 @@ class Session(QObject):
     """
 
     leaving = Signal()
+    flip_wanted = Signal()
     """Another slide is about to take the place of the one in front."""
 
     def __init__(self, viewer: napari.Viewer, window: QMainWindow) -> None:
@@ -148,6 +150,7 @@ class Session(QObject):
         actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(self.step, 1), partial(self.step, -1)
         actions[UNDO_KEY], actions[REDO_KEY] = partial(self._change_map, "undo"), partial(self._change_map, "redo")
         actions[GALLERY_KEY] = self._show_gallery
+        actions[FLIP_KEY] = self.flip_wanted.emit
         actions[SAVE_KEY] = self.work.pick_and_save
         bind_keys(viewer, actions)
         bind_held_key(viewer, HIDE_KEY, self._hide_maps)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from napari.qt import QtViewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
+from ...maps import MapCut
 from ..overlay import Overlay, overlay_of
 from ..overlay_data import overlay_layer_data
 from ..streaming import stream_of
@@ -77,9 +78,10 @@ class MapPane(QWidget):
         self.legend = CanvasLegend(self.qt_viewer.canvas.native)
         self.legend.show_overlay(overlay)
 
-    def show_top(self, percent: int) -> None:
-        """Show only so many percent of the patches, highest first."""
-        self.overlay.cut("percentile", 100 - percent)
+    def show_cut(self, cut: MapCut) -> None:
+        """Show only what lies at or above a cut of each map by itself."""
+        if cut.by != "share":
+            self.overlay.cut(cut.by, cut.amount)
         self.legend.show_overlay(self.overlay)
 
     def release(self) -> None:
@@ -101,19 +103,27 @@ class CompareWindow(QWidget):
     comparison : MapComparison
         Its maps; beyond four the first four are shown.
     parent : QWidget
-        The main window's widget, with which this one closes.
+        The main window's widget.
+    cut : MapCut or None
+        What of each map is shown at first, as in `MapComparison.at`; None shows all.
     """
 
-    def __init__(self, slide: Layer, comparison: MapComparison, parent: QWidget) -> None:
+    closed = Signal()
+
+    def __init__(self, slide: Layer, comparison: MapComparison, parent: QWidget, cut: MapCut | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.slide_layer = slide
+        self._given = cut
         self.setWindowTitle(f"Compare maps of {slide.name}")
         count = min(len(comparison.maps), MOST_VIEWS)
         self.panes = [MapPane(slide, comparison, number) for number in range(count)]
         self._moving = False
         self.top = QSpinBox(self)
-        self.top.setRange(1, 100)
+        self.top.setRange(1 if cut is None else 0, 100)
         self.top.setValue(100)
+        if cut is not None:
+            self.top.setSpecialValueText(f"As in the Heatmap tab: {cut.title(comparison.views[0])}")
         self.top.setPrefix("Show the top ")
         self.top.setSuffix(" % of the patches of each")
         self.top.setToolTip("The same share of each map's patches, highest first")
@@ -138,6 +148,23 @@ class CompareWindow(QWidget):
         layout.addLayout(row)
         layout.addLayout(grid, 1)
         self.resize(1280, 700)
+        if cut is not None:
+            self.top.setValue(0)
+
+    def show_field(self, centre: Sequence[float], size: tuple[float, float]) -> None:
+        """Show a field whole in every view, as large as they allow.
+
+        Parameters
+        ----------
+        centre : sequence of float
+            Its middle, as a camera has it.
+        size : (float, float)
+            Height and width, world units.
+        """
+        for box in (self.layout(), *(pane.layout() for pane in self.panes)):
+            box.activate()
+        canvases = [pane.qt_viewer.canvas.native for pane in self.panes]
+        self.look_at(centre, min(min(c.height() / size[0], c.width() / size[1]) for c in canvases))
 
     def look_at(self, centre: Sequence[float], zoom: float) -> None:
         """Show the same place in every view."""
@@ -156,11 +183,13 @@ class CompareWindow(QWidget):
             view.events.zoom.disconnect(self._follow)
             pane.release()
         super().closeEvent(event)
+        self.closed.emit()
 
     def _follow(self, event: Any) -> None:
         if not self._moving:
             self.look_at(event.source.center, event.source.zoom)
 
     def _cut(self, percent: int) -> None:
+        cut = self._given if percent == 0 and self._given is not None else MapCut("percentile", 100 - percent)
         for pane in self.panes:
-            pane.show_top(percent)
+            pane.show_cut(cut)

@@ -88,8 +88,10 @@ class MILPanel(DockPanel):
         self.heatmap_tab.cancel_clicked.connect(self.cancel)
         self.heatmap_tab.shown_changed.connect(self._show_legend)
         self.heatmap_tab.shown_changed.connect(self.annotate_tab.follow_overlay)
+        self.heatmap_tab.shown_changed.connect(self.compare_tab.follow_overlay)
         self.annotate_tab.best_wanted.connect(self._use_threshold)
         self.annotate_tab.follow_overlay(self.heatmap_tab.overlay)
+        self.compare_tab.follow_overlay(self.heatmap_tab.overlay)
         napari_viewer.layers.events.removed.connect(self._layer_removed)
         self.legend: CanvasLegend | None = None
         self.no_scale: CanvasNote | None = None
