@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..console import Console
+from ..counting import counted
 from ..models import MODEL_NAMES
 from ._options import Device, DeviceOption, Json, Mpp, SlideMpp, TilePx, app, finite, pooling_name, run_command
 
@@ -45,6 +46,7 @@ def fine_tune(
     lr: Annotated[float, typer.Option(min=1e-8, callback=finite, help="Highest learning rate of the pooling.")] = 3e-4,
     weight_decay: Annotated[float, typer.Option(min=0.0, callback=finite, help="Weight decay of both.")] = 1e-4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights, patches and order.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a fine-tuning into --out was stopped.")] = False,
     name: Annotated[str, typer.Option(help="Name of the new encoder; by default the old one's with -tuned.")] = "",
     title: Annotated[str, typer.Option(help="Name on the model's card.")] = "",
     task: Annotated[str, typer.Option(help="What it predicts, in a sentence, on the model's card.")] = "",
@@ -82,6 +84,7 @@ def fine_tune(
             name=name,
             title=title,
             task=task,
+            resume=resume,
         )
         console.result(*_described(console.drive(steps)))
 
@@ -111,10 +114,10 @@ def _described(result: FineTuned) -> tuple[dict[str, Any], str]:
     spread = f" ± {result.auc_sd:.3f}" if known(result.auc_sd) is not None else ""
     auc = f"{result.auc_mean:.3f}{spread}" if known(result.auc_mean) is not None else "unknown: the folds lack a class"
     text = (
-        f"{result.encoder.name} and {result.pooling} on {result.n_slides} slides of {result.n_patients} patients, "
-        f"{len(result.folds)} folds\n"
+        f"{result.encoder.name} and {result.pooling} on {counted(result.n_slides, 'slide')} of "
+        f"{counted(result.n_patients, 'patient')}, {counted(len(result.folds), 'fold')}\n"
         f"AUC on held-out patients: {auc}\n"
-        f"Encoder and model, fitted again on all slides for {result.epochs} epochs. Use them with\n"
+        f"Encoder and model, fitted again on all slides for {counted(result.epochs, 'epoch')}. Use them with\n"
         f"  napari-mil run SLIDE --model {result.model_path} --encoder {result.encoder_path} --out DIR\n"
         "or copy both, with the encoder's .json, into the models folder."
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._cohort import Cohort as Cohort
     from ._cohort import read_cohort as read_cohort
     from ._deep import DeepMIL as DeepMIL
-    from ._deep_fit import FineTuning as FineTuning
+    from ._deep_recipe import FineTuning as FineTuning
     from ._deep_report import FineTuned as FineTuned
     from ._deep_train import iter_fine_tune as iter_fine_tune
     from ._fit import fit as fit
@@ -38,7 +38,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_bags": ["Bags", "feature_files", "load_bags"],
         "_cohort": ["Cohort", "read_cohort"],
         "_deep": ["DeepMIL"],
-        "_deep_fit": ["FineTuning"],
+        "_deep_recipe": ["FineTuning"],
         "_deep_report": ["FineTuned"],
         "_deep_train": ["iter_fine_tune"],
         "_fit": ["fit", "predict"],

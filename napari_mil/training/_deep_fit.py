@@ -1,13 +1,11 @@
-"""Fit encoder and pooling together: one bag at a time, two learning rates, early stopping on validation."""
+"""Fit encoder and pooling together: two learning rates, stopped by validation, able to go on after a kill."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,84 +14,21 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..triton_guard import prepare_optimizers
 from ._deep_patches import as_images, augmented, spread
+from ._deep_predict import encode_pool, enough_memory
 from ._fit import standardisation
 from ._losses import class_weights
 from ._metrics import bag_auc
+from ._results import Epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from ._deep import DeepMIL
+    from ._deep_recipe import FineTuning
+    from ._fit import Keeper
 
 _LONGEST = 1.0  # norm of a step's gradient: one odd bag must not undo what an encoder has learned elsewhere
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FineTuning:
-    """How an encoder and a pooling are fitted together, by AdamW.
-
-    Parameters
-    ----------
-    epochs : int
-        Most passes over the training slides. Both learning rates rise in a straight line over the first pass, then
-        fall along a half cosine over the rest.
-    encoder_lr, lr : float
-        Highest learning rate of the encoder and of the pooling.
-    weight_decay : float
-        Of both.
-    patience : int
-        Stop after this many epochs without a lower validation loss.
-    bags_per_step : int
-        Slides whose gradients are averaged in one step.
-    patches : int
-        Patches of a slide that one step sees, drawn anew each time and spread over the slide's tissue.
-    chunk : int
-        Patches encoded at once; sets the memory, changes no gradient.
-    seed : int
-        Seed of everything drawn.
-    """
-
-    epochs: int = 20
-    encoder_lr: float = 3e-5
-    lr: float = 3e-4
-    weight_decay: float = 1e-4
-    patience: int = 5
-    bags_per_step: int = 4
-    patches: int = 64
-    chunk: int = 32
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "bags_per_step", "patches", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("encoder_lr", "lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must not be negative, not {self.weight_decay}")
-
-
-@dataclass(frozen=True, slots=True)
-class DeepEpoch:
-    """What one pass over the training slides came to.
-
-    Parameters
-    ----------
-    epoch : int
-        From 1.
-    train_loss, val_loss : float
-        Class-weighted loss; the validation loss is NaN where nothing was held out.
-    val_auc : float
-        `bag_auc` on validation; NaN where it has none.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_auc: float
+_BEFORE = 0  # stands for an epoch in the seed of what is drawn before the first
 
 
 def fit_deep(
@@ -105,7 +40,8 @@ def fit_deep(
     recipe: FineTuning,
     *,
     stop: int | None = None,
-) -> Generator[DeepEpoch | bool, None, int]:
+    keeper: Keeper | None = None,
+) -> Generator[Epoch | bool, None, int]:
     """Fit a model in place, where it is, and leave it at its best epoch.
 
     Parameters
@@ -122,12 +58,15 @@ def fit_deep(
         How.
     stop : int, optional
         End after this many epochs of the recipe's schedule.
+    keeper : Keeper, optional
+        Keeps the state after each epoch. Where it has one, the fit goes on from there, and on a CPU ends with the very
+        weights that it would have had.
 
     Yields
     ------
-    DeepEpoch or bool
+    Epoch or bool
         True after each slide that was learned from, False in between, so that the caller can report and be cancelled;
-        after each epoch what it came to.
+        after each epoch what it came to, first those that were finished before.
 
     Returns
     -------
@@ -140,19 +79,67 @@ def fit_deep(
         If the loss is no longer finite, or memory does not suffice for a chunk.
     """
     prepare_optimizers()
-    rng = np.random.default_rng(recipe.seed)
-    yield from _standardise(model, pools, train, recipe)
-    weights = class_weights(targets[train], len(model.pooling.card.class_names)).to(model.device)
-    steps = -(-len(train) // recipe.bags_per_step)
-    stepper = _Stepper(model, recipe, steps)
+    fitting = _Fitting(model, pools, targets, train, val, recipe)
+    saved = keeper.load() if keeper is not None else None
+    if saved is None:
+        yield from fitting.standardise()
+    else:
+        fitting.load(saved)
+    yield from fitting.history
     last = recipe.epochs if stop is None else stop
-    best_loss, best_epoch, best_state = math.inf, last, None
-    for epoch in range(1, last + 1):
+    while not fitting.is_done(last):
+        yield from fitting.advance()
+        if keeper is not None:
+            keeper.save(fitting.state)
+        yield fitting.history[-1]
+    fitting.keep()
+    return fitting.best_epoch
+
+
+class _Fitting:
+    """A fit as far as it has come."""
+
+    def __init__(
+        self,
+        model: DeepMIL,
+        pools: Sequence[NDArray[np.uint8]],
+        targets: NDArray[np.int64],
+        train: NDArray[np.int64],
+        val: NDArray[np.int64],
+        recipe: FineTuning,
+    ) -> None:
+        self.model, self.pools, self.recipe = model, pools, recipe
+        self.targets, self.train, self.val = targets, train, val
+        self.weights = class_weights(targets[train], len(model.pooling.card.class_names)).to(model.device)
+        self.stepper = _Stepper(model, recipe, -(-len(train) // recipe.bags_per_step))
+        self.history: list[Epoch] = []
+        self.best_loss, self.best_epoch = math.inf, 0
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def standardise(self) -> Generator[bool, None, None]:
+        """Set the model's standardisation by what the encoder makes of the training slides before it learns."""
+        rng = np.random.default_rng([self.recipe.seed, _BEFORE])
+        bags = []
+        for row in self.train:
+            pool = self.pools[row]
+            bag = yield from encode_pool(self.model, pool[spread(len(pool), self.recipe.patches, rng)])
+            bags.append(bag.cpu().numpy())
+        self.model.standardise(*standardisation(bags))
+
+    def is_done(self, last: int) -> bool:
+        """Tell whether all epochs are run, or patience has ended."""
+        epoch = len(self.history)
+        return epoch >= last or (len(self.val) > 0 and epoch - self.best_epoch >= self.recipe.patience)
+
+    def advance(self) -> Generator[bool, None, None]:
+        """Run one more epoch. What it draws follows from seed and epoch alone."""
+        epoch, stepper = len(self.history) + 1, self.stepper
+        rng = np.random.default_rng([self.recipe.seed, epoch])
         total, weight_sum = 0.0, 0.0
-        for rows in np.array_split(rng.permutation(train), steps):
+        for rows in np.array_split(rng.permutation(self.train), stepper.per_epoch):
             for row in rows:
-                weight = weights[targets[row]]
-                total += stepper.learn(pools[row], int(targets[row]), weight, len(rows), rng)
+                weight = self.weights[self.targets[row]]
+                total += stepper.learn(self.pools[row], int(self.targets[row]), weight, len(rows), rng)
                 weight_sum += float(weight)
                 yield True
             stepper.step()
@@ -160,36 +147,81 @@ def fit_deep(
             raise ModelError(
                 f"Fine-tuning went astray in epoch {epoch}: the loss is {total}. Lower the learning rates."
             )
-        val_loss, val_auc = yield from _validate(model, pools, targets, val, weights)
-        yield DeepEpoch(epoch, total / weight_sum, val_loss, val_auc)
-        if val_loss < best_loss:
-            best_loss, best_epoch = val_loss, epoch
-            best_state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-        elif len(val) and epoch - best_epoch >= recipe.patience:
-            break
-    if best_state is not None:
-        model.load_state_dict(best_state)
-    return best_epoch
+        val_loss, val_auc = yield from self._validate()
+        self.history.append(Epoch(epoch, total / weight_sum, val_loss, val_auc, stepper.rate * self.recipe.lr))
+        if val_loss < self.best_loss:
+            self.best_loss, self.best_epoch = val_loss, epoch
+            self.best_weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
+            }
+
+    def keep(self) -> None:
+        """Go back to the best epoch; the last one where none was."""
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+        else:
+            self.best_epoch = len(self.history)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next epochs depend on."""
+        return {
+            "history": [asdict(epoch) for epoch in self.history],
+            "weights": self.model.state_dict(),
+            "stepper": self.stepper.state_dict(),
+            "best": {"loss": self.best_loss, "epoch": self.best_epoch, "weights": self.best_weights},
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.model.load_state_dict(state["weights"])
+        self.stepper.load_state_dict(state["stepper"])
+        best = state["best"]
+        self.best_loss, self.best_epoch, self.best_weights = best["loss"], best["epoch"], best["weights"]
+
+    def _validate(self) -> Generator[bool, None, tuple[float, float]]:
+        if len(self.val) == 0:
+            return math.nan, math.nan
+        logits = []
+        for row in self.val:
+            bag = yield from encode_pool(self.model, self.pools[row])
+            with torch.no_grad():
+                logits.append(self.model.pooling(bag, scores=False).logits)
+        classes = self.targets[self.val]
+        stacked, truth = torch.stack(logits), torch.from_numpy(classes).to(self.model.device)
+        loss = nn.functional.cross_entropy(stacked, truth, weight=self.weights)
+        return float(loss), bag_auc(classes, torch.softmax(stacked.cpu().double(), dim=1).numpy())
 
 
 class _Stepper:
-    """Sums gradients slide by slide and takes a step after several."""
+    """Sums gradients slide by slide and takes a step after several.
 
-    def __init__(self, model: DeepMIL, recipe: FineTuning, steps: int) -> None:
-        self._model, self._patches = model, recipe.patches
-        groups = list(model.parameter_groups(recipe.encoder_lr, recipe.lr))
+    Parameters
+    ----------
+    model : DeepMIL
+        On its device.
+    recipe : FineTuning
+        How.
+    per_epoch : int
+        Steps of an epoch.
+    """
+
+    def __init__(self, model: DeepMIL, recipe: FineTuning, per_epoch: int) -> None:
+        self._model, self._recipe, self.per_epoch = model, recipe, per_epoch
+        self._highest = (recipe.encoder_lr, recipe.lr)
+        groups = list(model.parameter_groups(*self._highest))
         self._optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
-        factor = partial(_rate, warm_up=steps, total=recipe.epochs * steps)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, factor)
         self._scaler = torch.amp.GradScaler("cuda", enabled=model.scaled)
+        self._taken = 0
+        self.rate = 0.0
 
     def learn(
         self, pool: NDArray[np.uint8], target: int, weight: Tensor, share: int, rng: np.random.Generator
     ) -> float:
         """Add a slide's gradient; return its weighted loss. Dropout draws from a seed of its own."""
-        images = augmented(as_images(pool[spread(len(pool), self._patches, rng)]), rng)
+        images = augmented(as_images(pool[spread(len(pool), self._recipe.patches, rng)]), rng)
         device = self._model.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), _enough_memory(self._model.chunk):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), enough_memory(self._model.chunk):
             torch.manual_seed(int(rng.integers(2**63)))
             self._model.train()
             loss = weight * self._model.loss(images, target, _cross_entropy)
@@ -198,83 +230,29 @@ class _Stepper:
         return float(loss.detach())
 
     def step(self) -> None:
-        """Step along the mean gradient, its length held to `_LONGEST`."""
+        """Step along the mean gradient, its length held to `_LONGEST`; `rate` is the share of the learning rates."""
+        self.rate = _rate(self._taken, warm_up=self.per_epoch, total=self._recipe.epochs * self.per_epoch)
+        for group, highest in zip(self._optimiser.param_groups, self._highest, strict=True):
+            group["lr"] = self.rate * highest
         self._scaler.unscale_(self._optimiser)
         nn.utils.clip_grad_norm_(self._model.parameters(), _LONGEST)
         before = self._scaler.get_scale()
         self._scaler.step(self._optimiser)
         self._scaler.update()
-        if self._scaler.get_scale() >= before:  # else the step was left out: its gradients were too large for float16
-            self._schedule.step()
+        # a step is left out where its gradients were too large for float16
+        self._taken += self._scaler.get_scale() >= before
         self._optimiser.zero_grad()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {"optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict(), "taken": self._taken}
 
-def encode_pool(model: DeepMIL, pool: NDArray[np.uint8]) -> Generator[bool, None, Tensor]:
-    """Encode a slide's patches as they are, without gradients.
-
-    Parameters
-    ----------
-    model : DeepMIL
-        In evaluation mode.
-    pool : (n, T, T, 3) uint8
-        The patches.
-
-    Yields
-    ------
-    bool
-        False after each chunk.
-
-    Returns
-    -------
-    (n, D) tensor
-        Standardised features, where the model is.
-    """
-    parts = []
-    for start in range(0, len(pool), model.chunk):
-        with torch.no_grad(), _enough_memory(model.chunk):
-            parts.append(model.standardised(as_images(pool[start : start + model.chunk])))
-        yield False
-    return torch.cat(parts)
-
-
-def predict_pool(model: DeepMIL, pool: NDArray[np.uint8]) -> Generator[bool, None, NDArray[np.float64]]:
-    """Return the class probabilities (C,) of a slide by its patches; yields as `encode_pool`."""
-    bag = yield from encode_pool(model, pool)
-    with torch.no_grad():
-        logits = model.pooling(bag, scores=False).logits
-    probabilities: NDArray[np.float64] = model.pooling.probabilities(logits.cpu().double()).numpy()
-    return probabilities
-
-
-def _standardise(
-    model: DeepMIL, pools: Sequence[NDArray[np.uint8]], train: NDArray[np.int64], recipe: FineTuning
-) -> Generator[bool, None, None]:
-    """Set the model's standardisation by what the encoder makes of the training slides before it learns."""
-    rng = np.random.default_rng([recipe.seed, 1])
-    bags = []
-    for row in train:
-        bag = yield from encode_pool(model, pools[row][spread(len(pools[row]), recipe.patches, rng)])
-        bags.append(bag.cpu().numpy())
-    model.standardise(*standardisation(bags))
-
-
-def _validate(
-    model: DeepMIL,
-    pools: Sequence[NDArray[np.uint8]],
-    targets: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    weights: Tensor,
-) -> Generator[bool, None, tuple[float, float]]:
-    if len(rows) == 0:
-        return math.nan, math.nan
-    logits = []
-    for row in rows:
-        bag = yield from encode_pool(model, pools[row])
-        with torch.no_grad():
-            logits.append(model.pooling(bag, scores=False).logits)
-    stacked, truth = torch.stack(logits), torch.from_numpy(targets[rows]).to(model.device)
-    loss = nn.functional.cross_entropy(stacked, truth, weight=weights)
-    return float(loss), bag_auc(targets[rows], torch.softmax(stacked.cpu().double(), dim=1).numpy())
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._taken = state["taken"]
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(state["scaler"])
 
 
 def _rate(step: int, *, warm_up: int, total: int) -> float:
@@ -286,11 +264,3 @@ def _rate(step: int, *, warm_up: int, total: int) -> float:
 
 def _cross_entropy(logits: Tensor, target: int) -> Tensor:
     return torch.logsumexp(logits, dim=0) - logits[target]
-
-
-@contextmanager
-def _enough_memory(chunk: int) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as err:
-        raise ModelError(f"The GPU has not enough memory for {chunk} patches at once. Encode fewer (--chunk).") from err

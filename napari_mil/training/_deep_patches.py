@@ -14,71 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CohortError, ExportError, SlideError, TilingError
+from ..counting import counted
+from ..errors import ExportError, SlideError, TilingError
 from ..features import EncoderInfo, iter_batches, plan_batches
 from ..files import cannot_write
 from ..progress import Progress, Steps
-from ..slides import SLIDE_EXTENSIONS, Slide, open_slide, slide_name
+from ..slides import Slide, open_slide
 from ..tiling import TileGrid, find_tissue, tile
-from ._leaks import check_duplicates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._cohort import Cohort
-
 STAGE = "Reading patches"
-_SHOWN = 5
 _BATCH, _BLOCK_PX = 64, 512
 _JITTER = 0.1  # most by which brightness, contrast and saturation of a bag change, as a share
-
-
-def find_slides(cohort: Cohort, folder: str | os.PathLike[str]) -> list[Path]:
-    """Find the files of a cohort's slides.
-
-    Parameters
-    ----------
-    cohort : Cohort
-        The table; a slide is named by its path, its file's name in the folder, or that without its ending.
-    folder : path
-        Where the slides lie.
-
-    Returns
-    -------
-    list of Path
-        In the cohort's order.
-
-    Raises
-    ------
-    CohortError
-        If there is no such folder, or slides are not in it, or two files have the name of one.
-    """
-    place = Path(folder)
-    if not place.is_dir():
-        raise CohortError(f"There is no folder of slides {place}. Check the path.")
-    named: dict[str, list[Path]] = {}
-    for path in sorted(place.iterdir()):
-        if path.suffix.lower() in SLIDE_EXTENSIONS or path.is_dir():
-            named.setdefault(slide_name(path), []).append(path)
-    found = {slide: _candidates(slide, place, named) for slide in cohort.slides}
-    missing = [slide for slide, paths in found.items() if not paths]
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
-        raise CohortError(
-            f"{len(missing)} of {len(found)} slides are not in {place}: {shown}. Put them there, or remove the rows."
-        )
-    for slide, paths in found.items():
-        if len(paths) > 1:
-            raise CohortError(
-                f"{paths[0].name} and {paths[1].name} in {place} could both be slide {slide}. "
-                "Name the file with its ending in the table."
-            )
-    return [paths[0] for paths in found.values()]
-
-
-def _candidates(slide: str, place: Path, named: dict[str, list[Path]]) -> list[Path]:
-    exact = place / slide  # an absolute path stays what it is
-    return [exact] if exact.exists() else named.get(slide_name(slide), [])
 
 
 class PatchStore:
@@ -126,7 +75,6 @@ class PatchStore:
 
 
 def iter_pools(
-    cohort: Cohort,
     paths: Sequence[Path],
     encoder: EncoderInfo,
     store: PatchStore,
@@ -142,10 +90,8 @@ def iter_pools(
 
     Parameters
     ----------
-    cohort : Cohort
-        The table.
     paths : sequence of Path
-        Its slides.
+        The cohort's slides.
     encoder : EncoderInfo
         Says which patches.
     store : PatchStore
@@ -171,15 +117,7 @@ def iter_pools(
     ------
     SlideError, TilingError
         Where a slide cannot be read, has no scale or no tissue.
-    CohortError
-        Where one slide is listed under two names.
     """
-    hashes = {}
-    for row, path in enumerate(paths):
-        yield Progress(STAGE, 0, len(paths), message=f"opening {path.name}", unit="slides")
-        with open_slide(path, mpp=slide_mpp) as slide:  # what cannot be opened is said now, not after hours
-            hashes[cohort.slides[row]] = slide.ref.quickhash
-    check_duplicates(hashes)
     kept: list[NDArray[np.uint8]] = []
     for row, path in enumerate(paths):
         yield Progress(STAGE, row, len(paths), message=path.name, unit="slides")
@@ -205,7 +143,7 @@ def _read(slide: Slide, grid: TileGrid, row: int, n_slides: int) -> Steps[NDArra
     for patches in iter_batches(slide, grid, plan, threads=min(8, os.cpu_count() or 1)):
         if patches is not None:
             pixels[patches.tiles], read[patches.tiles] = patches.pixels, True
-        message = f"{slide.path.name}, {int(read.sum()):,} of {len(grid):,} patches"
+        message = f"{slide.path.name}, {int(read.sum()):,} of {counted(len(grid), 'patch')}"
         yield Progress(STAGE, row, n_slides, message=message, unit="slides")
     if not read.any():
         raise SlideError(f"No patch of {slide.path} can be read. The file is damaged; copy it again from the scanner.")

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import ExportError
-from ..features import Encoder, EncoderInfo, choose_device, save_encoder
-from ..files import cannot_write
-from ..models import MILModel, create_model, save_model
+from ..features import Encoder, choose_device
+from ..models import MILModel, create_model
 from ..progress import Pacer, Progress, Steps
-from ._deep import DeepMIL, check_trainable
-from ._deep_fit import DeepEpoch, FineTuning, fit_deep, predict_pool
-from ._deep_patches import PatchStore, find_slides, iter_pools
-from ._deep_report import FineTuned, card_training, fold_auc, write_tables
+from ._deep_fit import fit_deep
+from ._deep_job import FINAL, DeepBench, DeepJob
+from ._deep_patches import PatchStore, iter_pools
+from ._deep_predict import predict_pool
+from ._deep_recipe import FineTuning
+from ._deep_report import FineTuned, check_encoder, check_free, write_results
+from ._deep_slides import find_slides, iter_quickhashes
+from ._deep_told import STAGE, Told
+from ._folder import run_folder
 from ._folds import Fold, make_folds
+from ._leaks import check_leaks
 from ._metrics import bag_auc
-from ._report import truth_and_probabilities
+from ._report import remove_earlier, truth_and_probabilities
 from ._results import FoldResult
+from ._resume import Resume
+from ._run import Run, predictions_table
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from ._cohort import Cohort
-
-STAGE = "Fine-tuning"
-MODEL_FILE = "model.safetensors"
-FINAL = 0  # number of the pair fitted on all slides; the folds count from 1
+    from ._deep import DeepMIL
 
 
 def iter_fine_tune(
@@ -55,6 +56,7 @@ def iter_fine_tune(
     title: str = "",
     task: str = "",
     config: Mapping[str, float | str] | None = None,
+    resume: bool = False,
 ) -> Steps[FineTuned]:
     """Train an encoder and a pooling end to end (`DeepMIL`) over patient-disjoint folds, then a pair on all slides.
 
@@ -75,8 +77,9 @@ def iter_fine_tune(
     pooling : str
         Name of the pooling, as `create_model` takes it.
     out : path
-        Folder for the encoder, ``model.safetensors``, ``metrics.csv``, ``predictions.csv``, ``roc.png`` and
-        ``summary.json``; made if need be. It must not hold such a model yet.
+        Folder for the encoder, ``model.safetensors``, ``metrics.csv``, ``predictions.csv`` (test) and
+        ``validation.csv`` of the folds' pairs, ``roc.png`` and ``summary.json``; made if need be. It must not hold such
+        a model or encoder yet.
     recipe : FineTuning, optional
         How; by default that class's defaults.
     folds : int
@@ -93,11 +96,16 @@ def iter_fine_tune(
         For the model's card.
     config : mapping, optional
         Sizes of the pooling that differ from its defaults.
+    resume : bool
+        Go on where a fine-tuning into this folder was stopped, if one was; it must have been begun with the same
+        cohort, slides, encoder, pooling and recipe. Patches are read again. On the CPU the result is the very one that
+        it would have had.
 
     Yields
     ------
     Progress
-        In slides. Closing the generator ends the training and leaves nothing of it.
+        In slides. Closing the generator ends the training; ``resume.pt`` stays, from which it can go on. It holds the
+        weights of a pair, its best ones and the optimiser's two moments.
 
     Returns
     -------
@@ -109,13 +117,15 @@ def iter_fine_tune(
     EncoderError
         If the encoder has no weights that carry gradients, or cannot be saved; both are tried before anything is read.
     CohortError
-        If slides are missing, a slide is listed under two names, or the cohort cannot be divided.
+        If slides are missing, a slide is listed under two names, the cohort cannot be divided, or a patient or a slide
+        would be in two parts.
     SlideError, TilingError
         If a slide cannot be read, or has no scale or no tissue.
     ModelError
-        If the pooling is unknown, the loss is no longer finite, or the GPU's memory does not suffice.
+        If the pooling is unknown, the loss is no longer finite, the GPU's memory does not suffice, or the training
+        that is to go on is another one.
     ExportError
-        If the folder cannot be written or holds a model.
+        If the folder cannot be written, another training is writing into it, or it holds a model or such an encoder.
     ValueError
         If ``patches_per_slide`` is not positive, or the name has other letters.
     """
@@ -125,35 +135,57 @@ def iter_fine_tune(
     parts = make_folds(cohort, folds, recipe.seed)
     paths = find_slides(cohort, slides)
     name = name or re.sub(r"[^\w-]+", "_", encoder.info.name.removeprefix("timm:")) + "-tuned"
-    folder = _empty_folder(Path(out))
-    yield Progress(STAGE, message="trying the encoder")
-    create_model(pooling, in_features=encoder.info.dim, class_names=cohort.class_names, **dict[str, Any](config or {}))
-    _check_encoder(encoder, folder, name)
-    need = len(paths) * patches_per_slide * encoder.info.tile_px**2 * 3
-    with closing(PatchStore(folder, need)) as store, _given_back(encoder) as start:
-        pools = yield from iter_pools(
-            cohort, paths, encoder.info, store, most=patches_per_slide, seed=recipe.seed, slide_mpp=slide_mpp
-        )
-        job = _Job(cohort, pools, encoder, start, pooling, config or {}, recipe, choose_device(device).device)
-        pacer = Pacer(STAGE, recipe.epochs * (sum(len(part.train) for part in parts) + len(cohort)), unit="slides")
-        runs: list[_Run] = []
-        for number, part in enumerate(parts, start=1):
-            runs.append((yield from _run_fold(job, part, number, len(parts), _Told(pacer, runs, recipe.epochs))))
-        model, epochs = yield from _fit_final(job, runs, _Told(pacer, runs, recipe.epochs))
-        training = card_training(
-            cohort,
-            encoder.info,
-            recipe,
-            [run.result for run in runs],
-            epochs=epochs,
+    out = Path(out)
+    check_free(out, name, resume=resume)
+    with run_folder(out, name):
+        yield Progress(STAGE, message="trying the encoder")
+        sizes = dict[str, Any](config or {})
+        create_model(pooling, in_features=encoder.info.dim, class_names=cohort.class_names, **sizes)
+        check_encoder(encoder, out, name)
+        hashes = yield from iter_quickhashes(cohort, paths, slide_mpp)
+        check_leaks(cohort, parts, hashes)
+        job = DeepJob(
+            cohort=cohort,
+            quickhashes=hashes,
+            encoder=encoder,
+            name=name,
+            pooling=pooling,
+            config=sizes,
+            recipe=recipe,
             patches_per_slide=patches_per_slide,
-            device=job.device,
+            slide_mpp=slide_mpp,
+            device=choose_device(device).device,
+            out=out,
         )
-        saved = save_encoder(encoder, folder, name, title=f"{encoder.title}, fine-tuned")
-    _save_pooling(folder / MODEL_FILE, model, saved.info, title, task, training)
-    tables = zip(*((run.metrics, run.predictions) for run in runs), strict=True)
-    write_tables(folder, cohort, pooling, training, *(pd.concat(parts_of) for parts_of in tables))
-    return _result(folder, saved, job, [run.result for run in runs], epochs)
+        kept = Resume(out, job.key(folds), go_on=resume)
+        result = yield from _tuned(job, paths, parts, kept, {"title": title, "task": task})
+        kept.remove()
+        return result
+
+
+def _tuned(
+    job: DeepJob, paths: list[Path], parts: list[Fold], kept: Resume, words: Mapping[str, str]
+) -> Steps[FineTuned]:
+    """Read the patches, fit all pairs, write the results."""
+    recipe, everyone = job.recipe, len(job.cohort)
+    need = len(paths) * job.patches_per_slide * job.encoder.info.tile_px**2 * 3
+    sizes = [recipe.epochs * len(part.train) for part in parts]
+    done = sum(sizes[: len(kept.folds)])
+    with closing(PatchStore(job.out, need)) as store, _given_back(job.encoder) as start:
+        pools = yield from iter_pools(
+            paths, job.encoder.info, store, most=job.patches_per_slide, seed=recipe.seed, slide_mpp=job.slide_mpp
+        )
+        bench = DeepBench(job, pools, start)
+        pacer = Pacer(STAGE, sum(sizes) + recipe.epochs * everyone, done=done, unit="slides")
+        runs: list[Run] = []
+        for number, part in enumerate(parts, start=1):
+            told = Told(pacer, sum(sizes[: number - 1]), len(part.train), f"fold {number} of {len(parts)}")
+            runs.append((yield from _run_fold(bench, part, number, told, kept)))
+        epochs = int(np.median([run.result.best_epoch for run in runs]))
+        pooling = yield from _fit_final(
+            bench, epochs, Told(pacer, sum(sizes), everyone, "final pair, all slides"), kept
+        )
+        return write_results(job, runs, pooling, epochs, [len(pool) for pool in pools], words)
 
 
 @contextmanager
@@ -166,164 +198,39 @@ def _given_back(encoder: Encoder) -> Iterator[Mapping[str, torch.Tensor]]:
         encoder.to("cpu").module.load_state_dict(start)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """What all folds share."""
-
-    cohort: Cohort
-    pools: list[NDArray[np.uint8]]
-    encoder: Encoder
-    start: Mapping[str, torch.Tensor]
-    pooling: str
-    config: Mapping[str, Any]
-    recipe: FineTuning
-    device: str
-
-    def new_model(self, number: int) -> DeepMIL:
-        """Return the encoder as it was given, with a fresh pooling."""
-        self.encoder.to(self.device).module.load_state_dict(self.start)
-        pooling = create_model(
-            self.pooling,
-            in_features=self.encoder.info.dim,
-            class_names=self.cohort.class_names,
-            seed=self._seed(number),
-            **self.config,
-        )
-        return DeepMIL(self.encoder, pooling, chunk=self.recipe.chunk).to(self.device)
-
-    def recipe_of(self, number: int) -> FineTuning:
-        """Return the recipe of a fold (or `FINAL`), with a seed of its own."""
-        return replace(self.recipe, seed=self._seed(number))
-
-    def _seed(self, number: int) -> int:
-        return int(np.random.SeedSequence([self.recipe.seed, number]).generate_state(1)[0])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """A finished fold: its figures, its epochs, its test predictions."""
-
-    result: FoldResult
-    metrics: pd.DataFrame
-    predictions: pd.DataFrame
-
-
-class _Told:
-    """Turns a fit's signs of life into Progress."""
-
-    def __init__(self, pacer: Pacer, runs: list[_Run], epochs: int) -> None:
-        self._pacer = pacer
-        self._done = epochs * sum(run.result.n_train for run in runs)
-
-    def of(self, fitting: Generator[DeepEpoch | bool, None, int], what: str) -> Steps[tuple[int, list[DeepEpoch]]]:
-        """Yield Progress; return the epoch that was kept and all epochs."""
-        history: list[DeepEpoch] = []
-        with closing(fitting):
-            while True:
-                try:
-                    found = next(fitting)
-                except StopIteration as end:
-                    return end.value, history
-                if isinstance(found, DeepEpoch):
-                    history.append(found)
-                else:
-                    self._done += found
-                progress = self._pacer.step(self._done, _words(what, history))
-                if progress is not None:
-                    yield progress
-
-
-def _words(what: str, history: list[DeepEpoch]) -> str:
-    known = history and not np.isnan(history[-1].val_auc)
-    return f"{what}, epoch {len(history) + 1}" + (f", validation AUC {history[-1].val_auc:.2f}" if known else "")
-
-
-def _run_fold(job: _Job, part: Fold, number: int, n_folds: int, told: _Told) -> Steps[_Run]:
-    model, targets = job.new_model(number), job.cohort.targets
-    fitting = fit_deep(model, job.pools, targets, part.train, part.val, job.recipe_of(number))
-    what = f"fold {number} of {n_folds}"
-    kept, history = yield from told.of(fitting, what)
-    rows = []
-    for row in part.test:
-        cohort = job.cohort
-        record: dict[str, Any] = {"slide": cohort.slides[row], "patient": cohort.patients[row]}
-        record |= {"label": cohort.labels[row], "fold": number, "patches": len(job.pools[row])}
-        predicting = predict_pool(model, job.pools[row])
-        while True:
-            try:
-                next(predicting)
-            except StopIteration as end:
-                record |= {f"p_{name}": p for name, p in zip(cohort.class_names, end.value, strict=True)}
-                break
-            yield Progress(STAGE, message=f"{what}, predicting unseen patients")
-        rows.append(record)
-    predictions = pd.DataFrame(rows)
+def _run_fold(bench: DeepBench, part: Fold, number: int, told: Told, kept: Resume) -> Steps[Run]:
+    if len(kept.folds) >= number:
+        return Run.of(kept.folds[number - 1])
+    job, model = bench.job, bench.new_model(number)
+    fitting = fit_deep(model, bench.pools, job.cohort.targets, part.train, part.val, job.recipe_of(number), keeper=kept)
+    best, history = yield from told.fitted(fitting)
+    predictions = yield from _predictions(bench, model, part.test, number, told)
+    validation = yield from _predictions(bench, model, part.val, number, told)
     auc = bag_auc(*truth_and_probabilities(job.cohort, predictions))
-    result = FoldResult(number, auc, kept, len(part.train), len(part.val), len(part.test))
-    return _Run(result, pd.DataFrame([{"fold": number, **asdict(epoch)} for epoch in history]), predictions)
+    result = FoldResult(number, auc, best, len(part.train), len(part.val), len(part.test))
+    if number == 1:
+        remove_earlier(job.out)
+    run = Run(result, history, predictions, validation)
+    kept.add(run.record())
+    return run
 
 
-def _fit_final(job: _Job, runs: list[_Run], told: _Told) -> Steps[tuple[MILModel, int]]:
-    """Fit the pair to keep on all slides, for the median best epoch of the folds; return its pooling and the epochs."""
-    epochs = int(np.median([run.result.best_epoch for run in runs]))
+def _predictions(
+    bench: DeepBench, model: DeepMIL, rows: NDArray[np.int64], number: int, told: Told
+) -> Steps[pd.DataFrame]:
+    found = []
+    for row in rows:
+        found.append((yield from told.predicted(predict_pool(model, bench.pools[row]))))  # noqa: PERF401  (it yields)
+    return predictions_table(bench.job.cohort, rows, number, found)
+
+
+def _fit_final(bench: DeepBench, epochs: int, told: Told, kept: Resume) -> Steps[MILModel]:
+    """Fit the pair to keep on all slides, for the median best epoch of the folds; return its pooling."""
+    job = bench.job
     everyone, nobody = np.arange(len(job.cohort), dtype=np.int64), np.empty(0, dtype=np.int64)
-    model = job.new_model(FINAL)
-    fitting = fit_deep(model, job.pools, job.cohort.targets, everyone, nobody, job.recipe_of(FINAL), stop=epochs)
-    yield from told.of(fitting, "final pair, all slides")
-    return model.split(), epochs
-
-
-def _save_pooling(
-    path: Path, pooling: MILModel, info: EncoderInfo, title: str, task: str, training: Mapping[str, Any]
-) -> None:
-    """Write the pooling with a card that names the encoder fitted with it."""
-    pooling.card = replace(
-        pooling.card,
-        title=title,
-        task=task,
-        encoder=info.name,
-        encoder_hash=info.weights_hash,
-        encoder_version=info.version,
-        tile_px=info.tile_px,
-        mpp=info.mpp,
-        training=training,
+    model = bench.new_model(FINAL)
+    fitting = fit_deep(
+        model, bench.pools, job.cohort.targets, everyone, nobody, job.recipe_of(FINAL), stop=epochs, keeper=kept
     )
-    save_model(path, pooling)
-
-
-def _result(folder: Path, saved: Encoder, job: _Job, folds: list[FoldResult], epochs: int) -> FineTuned:
-    mean, sd = fold_auc(folds)
-    return FineTuned(
-        out=folder,
-        model_path=folder / MODEL_FILE,
-        encoder_path=Path(saved.source),
-        encoder=saved.info,
-        pooling=job.pooling,
-        class_names=job.cohort.class_names,
-        folds=tuple(folds),
-        auc_mean=mean,
-        auc_sd=sd,
-        epochs=epochs,
-        n_slides=len(job.cohort),
-        n_patients=len(set(job.cohort.patients)),
-    )
-
-
-def _check_encoder(encoder: Encoder, folder: Path, name: str) -> None:
-    """Try what would otherwise fail after hours: a gradient, and writing the encoder."""
-    check_trainable(encoder)
-    try:
-        with TemporaryDirectory(prefix=".partial-", dir=folder) as trial:
-            save_encoder(encoder, trial, name)
-    except OSError as err:
-        raise ExportError(cannot_write(folder, err)) from err
-
-
-def _empty_folder(out: Path) -> Path:
-    if (out / MODEL_FILE).exists():
-        raise ExportError(f"{out} holds a model already. Choose another folder, or move it away.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ExportError(f"Cannot make the folder {out}: {err.strerror}. Choose another one.") from err
-    return out
+    yield from told.fitted(fitting)
+    return model.split()

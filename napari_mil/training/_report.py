@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..counting import counted
 from ..errors import ExportError
+from ..files import replacing
 from ..models import MILModel, save_model
 from ..slides import slide_name
 from ._figure import roc_figure
+from ._run import metrics_table
 from ._threshold import youden_threshold
 
 if TYPE_CHECKING:
@@ -23,10 +26,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..features import EncoderInfo
     from ._cohort import Cohort
     from ._folds import Fold
     from ._job import Job
     from ._results import FoldResult, TrainingResult
+    from ._run import Run
 
 
 _TABLES = ("metrics.csv", "predictions.csv", "validation.csv", "roc.png", "summary.json")
@@ -37,9 +42,12 @@ def fold_training(job: Job, part: Fold, result: FoldResult, validation: pd.DataF
     threshold = chosen_threshold(job.cohort, validation)
     return {
         **_common_training(job),
-        "note": f"Model of fold {result.fold}; auc is on the {result.n_test} test slides of patients it had not seen.",
+        "note": (
+            f"Model of fold {result.fold}; auc is on the {counted(result.n_test, 'test slide')} of patients it had not "
+            "seen."
+        ),
         "seen": fingerprints(job.cohort, np.concatenate([part.train, part.val]), job.quickhashes),
-        **_plain(asdict(result)),
+        **plain(asdict(result)),
         **({} if threshold is None else {"threshold": threshold}),
     }
 
@@ -49,22 +57,22 @@ def final_training(job: Job, result: TrainingResult, validation: pd.DataFrame) -
 
     The final model has no validation slides of its own, so that its threshold is the median of the folds'.
     """
-    each = [chosen_threshold(job.cohort, table) for _, table in validation.groupby("fold")]
-    known = [threshold for threshold in each if threshold is not None]
+    threshold = median_threshold(job.cohort, validation)
     return {
         **_common_training(job),
         "note": (
-            f"Fitted on all {result.n_slides} slides of {result.n_patients} patients for {result.epochs} epochs, the "
-            "median of the folds; the AUCs are those of the fold models on patients they had not seen."
+            f"Fitted on all {counted(result.n_slides, 'slide')} of {counted(result.n_patients, 'patient')} for "
+            f"{counted(result.epochs, 'epoch')}, the median of the folds; the AUCs are those of the fold models on "
+            "patients they had not seen."
         ),
         "n_slides": result.n_slides,
         "n_patients": result.n_patients,
         "folds": len(result.folds),
-        "fold_aucs": [_plain(asdict(fold))["auc"] for fold in result.folds],
+        "fold_aucs": [plain(asdict(fold))["auc"] for fold in result.folds],
         "epochs": result.epochs,
         "seen": fingerprints(job.cohort, np.arange(len(job.cohort)), job.quickhashes),
-        **({"threshold": float(np.median(known))} if known else {}),
-        **_plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
+        **({} if threshold is None else {"threshold": threshold}),
+        **plain({"auc_mean": result.auc_mean, "auc_sd": result.auc_sd, "auc_pooled": result.auc_pooled}),
     }
 
 
@@ -75,6 +83,24 @@ def chosen_threshold(cohort: Cohort, validation: pd.DataFrame) -> float | None:
     truth, probabilities = truth_and_probabilities(cohort, validation)
     threshold = youden_threshold(truth == 1, probabilities[:, 1])
     return None if np.isnan(threshold) else threshold
+
+
+def median_threshold(cohort: Cohort, validation: pd.DataFrame) -> float | None:
+    """Return the median of the folds' thresholds: for what was fitted on all slides, which has no validation."""
+    each = [chosen_threshold(cohort, table) for _, table in validation.groupby("fold")]
+    known = [threshold for threshold in each if threshold is not None]
+    return float(np.median(known)) if known else None
+
+
+def origin(encoder: EncoderInfo) -> dict[str, Any]:
+    """Return the fields of a model card that say which features the model takes."""
+    return {
+        "encoder": encoder.name,
+        "encoder_hash": encoder.weights_hash,
+        "encoder_version": encoder.version,
+        "tile_px": encoder.tile_px,
+        "mpp": encoder.mpp,
+    }
 
 
 def fingerprints(cohort: Cohort, rows: NDArray[np.int64], quickhashes: Mapping[str, str]) -> dict[str, list[str]]:
@@ -131,8 +157,9 @@ def subsampling(job: Job) -> str:
     if not larger:
         return ""
     return (
-        f"{larger} of {len(job.sizes)} slides have more than {most} patches: {most} of theirs were drawn anew in each "
-        "training epoch, by the seed; all were used to validate and to test."
+        f"{larger:,} of {counted(len(job.sizes), 'slide')} {'has' if larger == 1 else 'have'} more than "
+        f"{counted(most, 'patch')}: {most:,} of theirs {'was' if most == 1 else 'were'} drawn anew in each training "
+        "epoch, by the seed; all were used to validate and to test."
     )
 
 
@@ -151,30 +178,34 @@ def save(job: Job, model: MILModel, name: str, training: Mapping[str, Any]) -> N
     save_model(job.out / f"{name}.safetensors", model)
 
 
-def write_tables(
-    job: Job, result: TrainingResult, metrics: pd.DataFrame, predictions: pd.DataFrame, validation: pd.DataFrame
-) -> None:
-    """Write ``metrics.csv``, ``predictions.csv``, ``validation.csv``, ``roc.png`` and ``summary.json``."""
-    pairs = [truth_and_probabilities(job.cohort, table) for _, table in predictions.groupby("fold")]
-    figure = roc_figure([truth for truth, _ in pairs], [p for _, p in pairs], job.cohort.class_names)
-    summary = final_training(job, result, validation) | {
+def training_summary(job: Job, result: TrainingResult, validation: pd.DataFrame) -> dict[str, Any]:
+    """Return what ``summary.json`` says of a training."""
+    return final_training(job, result, validation) | {
         "pooling": result.pooling,
         "class_names": result.class_names,
         "n_slides": result.n_slides,
         "n_patients": result.n_patients,
         "encoder": job.origin,
-        "folds": [_plain(asdict(fold)) for fold in result.folds],
+        "folds": [plain(asdict(fold)) for fold in result.folds],
     }
-    try:
-        metrics.to_csv(job.out / "metrics.csv", index=False)
-        predictions.to_csv(job.out / "predictions.csv", index=False)
-        validation.to_csv(job.out / "validation.csv", index=False)
-        figure.savefig(job.out / "roc.png")
-        (job.out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ExportError(
-            f"Cannot write the results to {job.out}: {error.strerror}. Free or choose a folder."
-        ) from error
+
+
+def write_tables(out: Path, cohort: Cohort, runs: Sequence[Run], summary: Mapping[str, Any]) -> None:
+    """Write ``metrics.csv``, ``predictions.csv``, ``validation.csv``, ``roc.png`` and ``summary.json``, each whole."""
+    pairs = [truth_and_probabilities(cohort, run.predictions) for run in runs]
+    figure = roc_figure([truth for truth, _ in pairs], [p for _, p in pairs], cohort.class_names)
+    tables = {
+        "metrics.csv": metrics_table(runs),
+        "predictions.csv": pd.concat([run.predictions for run in runs]),
+        "validation.csv": pd.concat([run.validation for run in runs]),
+    }
+    for name, table in tables.items():
+        with replacing(out / name, ExportError) as path:
+            table.to_csv(path, index=False)
+    with replacing(out / "roc.png", ExportError) as path:
+        figure.savefig(path)
+    with replacing(out / "summary.json", ExportError) as path:
+        path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def truth_and_probabilities(cohort: Cohort, table: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -183,6 +214,6 @@ def truth_and_probabilities(cohort: Cohort, table: pd.DataFrame) -> tuple[NDArra
     return truth, table[[f"p_{name}" for name in cohort.class_names]].to_numpy(np.float64)
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Put None where JSON has no word for NaN."""
     return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in values.items()}

@@ -22,7 +22,7 @@ class Epoch:
     val_auc : float
         `bag_auc` on validation; NaN where it has none.
     lr : float
-        Learning rate of this epoch.
+        Learning rate of this epoch; where an encoder is trained too, that of the pooling in the last step.
     """
 
     epoch: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..errors import ExportError, ModelError
-from ..files import claimed
+from ..errors import ModelError
 from ..models import MILModel
 from ..progress import Pacer, Steps
 from ._fit import Picked, fit, predict
+from ._folder import run_folder
 from ._folds import Fold, make_folds
 from ._job import FINAL, Job
 from ._leaks import check_leaks
@@ -25,19 +25,21 @@ from ._recipe import RECIPES, Recipe
 from ._report import (
     final_training,
     fold_training,
+    origin,
     remove_earlier,
     save,
     subsampling,
+    training_summary,
     truth_and_probabilities,
     write_tables,
 )
 from ._results import Epoch, EpochProgress, FoldResult, TrainingResult
 from ._resume import Resume
+from ._run import Run, fold_auc, predictions_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..features import EncoderInfo
     from ._bags import Bags
     from ._cohort import Cohort
 
@@ -122,11 +124,11 @@ def iter_train(
         config=config or {},
         recipe=recipe,
         device=_resolve(device),
-        out=_make_folder(Path(out)),
-        origin={"title": title, "task": task, **_origin(bags.encoder)},
+        out=Path(out),
+        origin={"title": title, "task": task, **origin(bags.encoder)},
     )
     _check_sizes(job)
-    with claimed(job.out / "training.lock", ExportError, f"Another training writes into {job.out}", "folder"):
+    with run_folder(job.out):
         kept = Resume(job.out, _key(job, bags, folds), go_on=resume)
         pacer = Pacer(_STAGE, (len(parts) + 1) * recipe.epochs, unit="epochs")
         runs = []
@@ -140,35 +142,9 @@ def iter_train(
 _STAGE = "Training"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """A finished fold: its figures, its epochs, its predictions on test and validation."""
-
-    result: FoldResult
-    epochs: list[Epoch]
-    predictions: pd.DataFrame
-    validation: pd.DataFrame
-
-    def record(self) -> dict[str, Any]:
-        """Return the fold as dicts, lists, numbers and text."""
-        return {
-            "result": asdict(self.result),
-            "epochs": [asdict(epoch) for epoch in self.epochs],
-            "predictions": self.predictions.to_dict("list"),
-            "validation": self.validation.to_dict("list"),
-        }
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> _Run:
-        """Return the fold of a record."""
-        epochs = [Epoch(**epoch) for epoch in record["epochs"]]
-        tables = (pd.DataFrame(record[name]) for name in ("predictions", "validation"))
-        return cls(FoldResult(**record["result"]), epochs, *tables)
-
-
-def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer, kept: Resume) -> Steps[_Run]:
+def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer, kept: Resume) -> Steps[Run]:
     if len(kept.folds) >= number:
-        run = _Run.of(kept.folds[number - 1])
+        run = Run.of(kept.folds[number - 1])
         for epoch in run.epochs:
             yield _progress(epoch, number, n_folds, job.recipe.epochs, 0.0)
         return run
@@ -183,12 +159,12 @@ def _run_fold(job: Job, part: Fold, number: int, n_folds: int, pacer: Pacer, kep
     if number == 1:
         remove_earlier(job.out)
     save(job, model, f"fold_{number}", fold_training(job, part, result, validation))
-    run = _Run(result, history, predictions, validation)
+    run = Run(result, history, predictions, validation)
     kept.add(run.record())
     return run
 
 
-def _finish(job: Job, runs: list[_Run], pacer: Pacer, kept: Resume) -> Steps[TrainingResult]:
+def _finish(job: Job, runs: list[Run], pacer: Pacer, kept: Resume) -> Steps[TrainingResult]:
     """Fit the model to keep on all slides; write it, the tables and the picture."""
     epochs = int(np.median([run.result.best_epoch for run in runs]))
     everyone, nobody = np.arange(len(job.cohort), dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -206,25 +182,24 @@ def _finish(job: Job, runs: list[_Run], pacer: Pacer, kept: Resume) -> Steps[Tra
     )
     yield from _reported(fitting, pacer, FINAL, len(runs), job.recipe.epochs)
     predictions = pd.concat([run.predictions for run in runs])
-    aucs = np.array([run.result.auc for run in runs if np.isfinite(run.result.auc)])
+    auc_mean, auc_sd = fold_auc([run.result for run in runs])
     result = TrainingResult(
         out=job.out,
         model_path=job.out / "model.safetensors",
         pooling=job.pooling,
         class_names=job.cohort.class_names,
         folds=tuple(run.result for run in runs),
-        auc_mean=float(aucs.mean()) if len(aucs) else float("nan"),
-        auc_sd=float(aucs.std(ddof=1)) if len(aucs) > 1 else float("nan"),
+        auc_mean=auc_mean,
+        auc_sd=auc_sd,
         auc_pooled=bag_auc(*truth_and_probabilities(job.cohort, predictions)),
         epochs=epochs,
         n_slides=len(job.cohort),
         n_patients=len(set(job.cohort.patients)),
         subsampling=subsampling(job),
     )
-    metrics = pd.DataFrame([{"fold": run.result.fold, **asdict(epoch)} for run in runs for epoch in run.epochs])
     validation = pd.concat([run.validation for run in runs])
+    write_tables(job.out, job.cohort, runs, training_summary(job, result, validation))
     save(job, model, "model", final_training(job, result, validation))
-    write_tables(job, result, metrics, predictions, validation)
     return result
 
 
@@ -256,17 +231,8 @@ def _progress(epoch: Epoch, number: int, n_folds: int, epochs: int, rate: float)
     )
 
 
-def _predictions(job: Job, model: MILModel, test: NDArray[np.int64], number: int) -> pd.DataFrame:
-    cohort = job.cohort
-    columns: dict[str, Any] = {
-        "slide": [cohort.slides[row] for row in test],
-        "patient": [cohort.patients[row] for row in test],
-        "label": [cohort.labels[row] for row in test],
-        "fold": number,
-    }
-    probabilities = np.array([predict(model, job.bags[row]) for row in test])  # (n, C)
-    columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(cohort.class_names)}
-    return pd.DataFrame(columns)
+def _predictions(job: Job, model: MILModel, rows: NDArray[np.int64], number: int) -> pd.DataFrame:
+    return predictions_table(job.cohort, rows, number, [predict(model, job.bags[row]) for row in rows])
 
 
 def _key(job: Job, bags: Bags, folds: int) -> dict[str, Any]:
@@ -280,25 +246,6 @@ def _key(job: Job, bags: Bags, folds: int) -> dict[str, Any]:
         "number of folds": folds if cohort.splits is None else 0,
         "version of torch": version("torch"),
     }
-
-
-def _origin(encoder: EncoderInfo) -> dict[str, Any]:
-    """Return the fields of a model card that say which features the model takes."""
-    return {
-        "encoder": encoder.name,
-        "encoder_hash": encoder.weights_hash,
-        "encoder_version": encoder.version,
-        "tile_px": encoder.tile_px,
-        "mpp": encoder.mpp,
-    }
-
-
-def _make_folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"Cannot make the folder {out}: {error.strerror}. Choose another one.") from error
-    return out
 
 
 def _check_sizes(job: Job) -> None:

@@ -28,8 +28,11 @@ from napari_mil.models import check_fit, create_model, load_model
 from napari_mil.progress import Pacer, finish
 from napari_mil.tiling import TileGrid
 from napari_mil.training import Cohort, DeepMIL, FineTuning, _deep_patches, iter_fine_tune, read_cohort
-from napari_mil.training._deep_fit import DeepEpoch, _rate, fit_deep, predict_pool
-from napari_mil.training._deep_patches import as_images, augmented, find_slides, spread, spread_tiles
+from napari_mil.training._deep_fit import _rate, fit_deep
+from napari_mil.training._deep_patches import as_images, augmented, spread, spread_tiles
+from napari_mil.training._deep_predict import predict_pool
+from napari_mil.training._deep_slides import find_slides
+from napari_mil.training._results import Epoch
 from napari_mil.triton_guard import without_triton
 
 EDGE, MPP = 16, 4.0
@@ -161,14 +164,14 @@ def made_problem() -> tuple[DeepMIL, list[np.ndarray], np.ndarray]:
     return DeepMIL(encoder, pooling_of(), chunk=12), pools, targets
 
 
-def run_fit(model: DeepMIL, *args: Any, **options: Any) -> tuple[int, list[DeepEpoch], int]:
+def run_fit(model: DeepMIL, *args: Any, **options: Any) -> tuple[int, list[Epoch], int]:
     fitting, epochs, slides = fit_deep(model, *args, **options), [], 0
     while True:
         try:
             found = next(fitting)
         except StopIteration as end:
             return end.value, epochs, slides
-        if isinstance(found, DeepEpoch):
+        if isinstance(found, Epoch):
             epochs.append(found)
         else:
             slides += found
@@ -187,9 +190,9 @@ def test_an_encoder_that_sees_no_difference_learns_to() -> None:
     model, pools, targets = made_problem()
     everyone, nobody = np.arange(12), np.empty(0, np.int64)
     assert np.ptp([predict(model, pool) for pool in pools], axis=0).max() < 1e-6, "all slides look the same"
-    recipe = FineTuning(epochs=25, encoder_lr=2e-2, lr=2e-3, bags_per_step=2, patches=8, chunk=12)
+    recipe = FineTuning(epochs=30, encoder_lr=2e-2, lr=2e-3, bags_per_step=2, patches=8, chunk=12)
     kept, epochs, slides = run_fit(model, pools, targets, everyone, nobody, recipe)
-    assert (kept, len(epochs), slides) == (25, 25, 25 * 12)
+    assert (kept, len(epochs), slides) == (30, 30, 30 * 12)
     assert epochs[0].train_loss > 0.5
     assert epochs[-1].train_loss < 0.1
     assert math.isnan(epochs[-1].val_loss)
@@ -412,7 +415,7 @@ def cohort_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return table
 
 
-RECIPE = FineTuning(epochs=4, encoder_lr=3e-3, lr=3e-3, bags_per_step=2, patches=16, chunk=16, patience=4)
+RECIPE = FineTuning(epochs=4, encoder_lr=1e-3, lr=1e-3, bags_per_step=2, patches=16, chunk=16, patience=4, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -441,8 +444,8 @@ def tuned(cohort_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Simpl
 def test_what_fine_tuning_leaves(tuned: SimpleNamespace) -> None:
     result = tuned.result
     assert {path.name for path in tuned.out.iterdir()} == {
-        "base-tuned", "base-tuned.json", "model.safetensors", "metrics.csv", "predictions.csv", "roc.png",
-        "summary.json",
+        "base-tuned", "base-tuned.json", "model.safetensors", "metrics.csv", "predictions.csv", "validation.csv",
+        "roc.png", "summary.json",
     }  # fmt: skip
     assert (result.n_slides, result.n_patients, len(result.folds)) == (10, 10, 1)
     assert (result.folds[0].n_train, result.folds[0].n_val, result.folds[0].n_test) == (6, 2, 2)
@@ -455,9 +458,12 @@ def test_what_fine_tuning_leaves(tuned: SimpleNamespace) -> None:
     assert len(card.training["seen"]["slides"]) == 10, "so that evaluation can tell a leak"
     assert card.training["recipe"]["encoder_lr"] == RECIPE.encoder_lr
     assert torch.equal(tuned.before, tuned.after), "the encoder is given back as it was"
-    predictions = (tuned.out / "predictions.csv").read_text().splitlines()
-    assert predictions[0] == "slide,patient,label,fold,patches,p_normal,p_tumour"
-    assert [line.split(",")[0] for line in predictions[1:]] == ["s8", "s9"]
+    assert len(card.training["seen"]["scans"]) == 10, "and under another name"
+    for table, slides in (("predictions", ["s8", "s9"]), ("validation", ["s6", "s7"])):
+        lines = (tuned.out / f"{table}.csv").read_text().splitlines()
+        assert lines[0] == "slide,patient,label,fold,p_normal,p_tumour"
+        assert [line.split(",")[0] for line in lines[1:]] == slides
+    assert (tuned.out / "metrics.csv").read_text().splitlines()[0] == "fold,epoch,train_loss,val_loss,val_auc,lr"
     shares = [step.fraction for step in tuned.progress if step.fraction is not None and step.stage == "Fine-tuning"]
     assert shares == sorted(shares)
 
@@ -495,9 +501,15 @@ def test_command_line(command_line: Callable[..., Any], cohort_table: Path, tmp_
     done = command_line(*arguments)
     assert done.returncode == 0, done.stderr
     assert f"--model {out / 'model.safetensors'} --encoder {out / 'base-tuned.pt'}" in done.stdout
-    again = command_line(*arguments, "--json")
+    assert "on 10 slides of 10 patients, 1 fold\n" in done.stdout
+    assert "on all slides for 1 epoch. Use them with" in done.stdout
+    again = command_line(*arguments, "--resume", "--json")
     assert again.returncode == 1
     assert "holds a model already" in json.loads(again.stdout)["error"]
+    judged = command_line("evaluate", out, "--bootstrap", 100, "--json")
+    assert judged.returncode == 0, judged.stderr
+    (found,) = json.loads(judged.stdout)["models"]
+    assert (found["pooling"], found["threshold_from"].split()[0]) == ("mean", "Youden's")
 
 
 def start(table: Path, out: Path, **options: Any) -> Any:
@@ -509,9 +521,11 @@ def start(table: Path, out: Path, **options: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("stage", ["trying", "patches", "epoch 3", "final"])
-def test_cancelling_leaves_nothing(
-    cohort_table: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stage", "left"), [("trying", []), ("patches", []), ("epoch 3", ["resume.pt"]), ("final", ["resume.pt"])]
+)
+def test_cancelling_leaves_what_can_go_on_and_nothing_else(
+    cohort_table: Path, tmp_path: Path, stage: str, left: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Pacer, "_interval_s", 0.0)  # on a quick machine an epoch passes between two reports
     encoder = small_encoder()
@@ -523,7 +537,7 @@ def test_cancelling_leaves_nothing(
     else:
         pytest.fail(f"no step said {stage}")
     steps.close()
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == left
     assert all(torch.equal(value, before[name]) for name, value in encoder.module.state_dict().items())
 
 
@@ -543,7 +557,7 @@ def test_mistakes_are_said_in_words(cohort_table: Path, tmp_path: Path, monkeypa
     refused(NapariMilError, "no model named 'sum'", pooling="sum")
     table = copy_of(cohort_table, tmp_path / "missing")
     (table.parent / "s3.tif").unlink()
-    refused(CohortError, "1 of 10 slides are not in .*: s3. Put them there", table)
+    refused(CohortError, "1 of 10 slides is not in .*: s3. Put it there", table)
     table = copy_of(cohort_table, tmp_path / "damaged")
     (table.parent / "s3.tif").write_bytes(b"II*\0 no slide")
     refused(SlideError, r"s3\.tif", table)
