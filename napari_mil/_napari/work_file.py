@@ -18,6 +18,7 @@ from ..progress import Progress
 from ..work_file import ENDING, Outlined, Work, open_work_slide, read_work, write_work
 from .layers import slide_of
 from .navigation import front_slide
+from .widgets.save_dialog import FileKind, ask_where
 from .work_layers import Drawn, gather, show_work
 from .worker import Job, JobSlot
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..slides import Slide
     from .session import Session
 
-FILES = f"Work on a slide (*{ENDING})"
+WORK = FileKind("Work on a slide", (ENDING,))
 
 
 class WorkKeeper:
@@ -60,14 +61,14 @@ class WorkKeeper:
             show_info("Open a slide first: there is no work to save yet.")
             return
         usual = self._files.get(slide.quickhash, slide.path.parent / f"{slide.name}{ENDING}")
-        name, _ = QFileDialog.getSaveFileName(window, "Save the work on this slide", str(usual), FILES)
-        if name:
-            self.save(Path(name))
+        path = ask_where(window, "Save the work on this slide", usual, (WORK,))
+        if path is not None:
+            self.save(path)
 
     def pick_and_open(self) -> None:
         """Ask for a file of work, and open it."""
         _, window = self._window()
-        name, _ = QFileDialog.getOpenFileName(window, "Open the work on a slide", "", FILES)
+        name, _ = QFileDialog.getOpenFileName(window, "Open the work on a slide", "", WORK.filter)
         if name:
             self.open(Path(name))
 

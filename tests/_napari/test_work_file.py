@@ -197,11 +197,12 @@ def test_the_key_asks_where_to_save(
     usual: list[str] = []
     target = tmp_path / "by-key"
 
-    def answer(_parent: Any, _title: str, suggested: str, _files: str) -> tuple[str, str]:
-        usual.append(suggested)
-        return str(target), ""
+    def answer(dialog: QFileDialog) -> bool:
+        usual.append(dialog.selectedFiles()[0])
+        dialog.selectFile(str(target))
+        return True
 
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    monkeypatch.setattr(QFileDialog, "exec", answer)
     [bound] = [action for key, action in viewer.keymap.items() if str(key) == "Alt+S"]
     assert SAVE_KEY.combination == "Alt-S"
     bound(viewer)

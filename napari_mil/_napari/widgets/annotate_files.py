@@ -14,6 +14,7 @@ from ..layers import slide_of
 from ..outline_layers import annotations_in
 from ..worker import Job, JobSlot
 from .dock_panel import notify
+from .save_dialog import GEOJSON, GEOJSON_GZ, ask_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,6 +171,6 @@ class AnnotationFiles(QWidget):
     def _pick_target(self) -> None:
         slide = slide_of(self._slide_layer)
         name = f"{slide.name}.geojson" if slide is not None else ""
-        path, _ = QFileDialog.getSaveFileName(self, "Save annotations", name, "GeoJSON (*.geojson *.geojson.gz)")
-        if path:
-            self.write(Path(path))
+        path = ask_where(self, "Save annotations", name, (GEOJSON, GEOJSON_GZ))
+        if path is not None:
+            self.write(path)

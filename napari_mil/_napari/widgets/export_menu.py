@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
 from ...slides import slide_name
+from .save_dialog import CSV, GEOJSON, GEOJSON_GZ, JPEG, OME_TIFF, PAGE, PDF, PNG, SVG, TIFF, FileKind, ask_where
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QAction
@@ -16,69 +17,69 @@ if TYPE_CHECKING:
     from ..export_job import Wanted
     from ..overlay import Overlay
 
-# What it is called, what it is for, the end of the file's name, and which other endings will do.
-_ENTRIES: dict[Wanted, tuple[str, str, str, str]] = {
+# What it is called, what it is for, the end of the file's name before its ending, and what it can be written as.
+_ENTRIES: dict[Wanted, tuple[str, str, str, tuple[FileKind, ...]]] = {
     "patches": (
         "Top &patches as pictures…",
         "The highest patches as the encoder saw them, with a table of places and scores",
         "",
-        "",
+        (),
     ),
     "report": (
         "&Report to open anywhere…",
         "One HTML page with pictures, figures, the model's card and what it is not",
-        " report.html",
-        "Web page (*.html)",
+        "report",
+        (PAGE,),
     ),
     "figure": (
         "&Figure for a paper…",
         "Slide, map, highest patches and legend, 183 mm wide, 300 dpi",
-        " figure.pdf",
-        "PDF (*.pdf);;SVG (*.svg);;PNG (*.png)",
+        "figure",
+        (PDF, SVG, PNG),
     ),
     "overlay": (
         "&Picture of the map…",
         "The slide and the map over it, with legend and scale bar",
-        " map.png",
-        "PNG (*.png);;PDF (*.pdf);;TIFF (*.tif)",
+        "map",
+        (PNG, PDF, TIFF),
     ),
     "contact-sheet": (
         "&Sheet of the top patches…",
         "The highest patches side by side with their scores",
-        " patches.png",
-        "PNG (*.png);;JPEG (*.jpg)",
+        "patches",
+        (PNG, JPEG),
     ),
     "hot-spots": (
         "&Hot spots for QuPath…",
         "Each region above the threshold as an annotation with area, peak and mean",
-        " hot-spots.geojson",
-        "GeoJSON (*.geojson);;compressed (*.geojson.gz)",
+        "hot-spots",
+        (GEOJSON, GEOJSON_GZ),
     ),
     "outline": (
         "&Outline for QuPath…",
         "The outline of all patches shown, as one annotation",
-        " outline.geojson",
-        "GeoJSON (*.geojson);;compressed (*.geojson.gz)",
+        "outline",
+        (GEOJSON, GEOJSON_GZ),
     ),
     "tiles": (
         "&Tiles for QuPath…",
         "Each patch shown as a coloured tile with its score",
-        " tiles.geojson",
-        "GeoJSON (*.geojson);;compressed (*.geojson.gz)",
+        "tiles",
+        (GEOJSON, GEOJSON_GZ),
     ),
     "ome-tiff": (
         "Scores as OME-TI&FF…",
         "Every raw score as a channel, one pixel per patch, for ImageJ and Python",
-        " scores.ome.tif",
-        "OME-TIFF (*.ome.tif)",
+        "scores",
+        (OME_TIFF,),
     ),
     "table": (
         "Ta&ble of all patches…",
         "One row per patch: place, all scores, rank, tags",
-        " patches.csv",
-        "CSV (*.csv)",
+        "patches",
+        (CSV,),
     ),
-    "everything": ("&All of these into a folder…", "Everything above, in a new folder", "", ""),
+    "everything": ("&All of these into a folder…", "Everything above, in a new folder", "", ()),
 }
 
 
@@ -128,15 +129,9 @@ class ExportMenu(QMenu):
 
     def ask(self, wanted: Wanted, stem: str) -> Path | None:
         """Ask for the file, or the folder, to write to; None where the person changed their mind."""
-        label, _, ending, filters = _ENTRIES[wanted]
+        label, _, called, kinds = _ENTRIES[wanted]
         title = label.replace("&", "").rstrip("…")
-        if not ending:
+        if not kinds:
             folder = QFileDialog.getExistingDirectory(self.parentWidget(), title)
             return Path(folder) if folder else None
-        # a suffix that is missing is added before it is asked whether a file may be replaced
-        dialog = QFileDialog(self.parentWidget(), title, f"{stem}{ending}", filters)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(ending.partition(".")[2])
-        if not dialog.exec():
-            return None
-        return Path(dialog.selectedFiles()[0])
+        return ask_where(self.parentWidget(), title, f"{stem} {called}{kinds[0].endings[0]}", kinds)

@@ -16,6 +16,7 @@ from ..layers import KEY, mpp_of, slide_of
 from ..tissue import mask_layer_data, mask_of, prepare_painting, read_mask, read_outlines, why_no_mask
 from ..worker import Job, JobSlot
 from .choice_box import Choice, ChoiceBox
+from .save_dialog import GEOJSON, GEOJSON_GZ, ask_where
 
 if TYPE_CHECKING:
     import napari
@@ -213,9 +214,9 @@ class TissueFields(QWidget):
     def _pick_target(self) -> None:
         slide = slide_of(self._layer)
         name = f"{slide.name}.geojson" if slide is not None else ""
-        path, _ = QFileDialog.getSaveFileName(self, "Save the tissue", name, "GeoJSON (*.geojson *.geojson.gz)")
-        if path:
-            self.write_file(Path(path))
+        path = ask_where(self, "Save the tissue", name, (GEOJSON, GEOJSON_GZ))
+        if path is not None:
+            self.write_file(path)
 
 
 def _learned() -> list[Choice]:
