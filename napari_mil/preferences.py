@@ -1,4 +1,4 @@
-"""What a person has set in the window and wants to find again: scales, colours, training choices, recent slides.
+"""What a person has set in the window and wants to find again: scales, colours, choices, recent slides, the legend.
 
 Kept in one small JSON file in the user's configuration folder (``NAPARI_MIL_CONFIG`` names another). One entry is set
 in the file itself: ``"tile_cache_gb"``, the memory for decoded tiles. Only the window
@@ -29,6 +29,9 @@ MOST_SCALES = 1000
 
 MOST_RECENT = 10
 """Slides and files of work that are listed as recent."""
+
+LEGEND_CORNERS = ("top right", "top left", "bottom left", "bottom right")
+"""Where on the canvas the legend can lie; at first in the first."""
 
 _MOST_BYTES = 1_000_000
 _LEAST_CACHE_GB, _MOST_CACHE_GB = 0.05, 1e5
@@ -69,6 +72,10 @@ class Preferences:
         Paths of slides and files of work, the last one opened first.
     tour_seen : bool
         Whether the tour has been shown.
+    legend_corner : str
+        One of `LEGEND_CORNERS`.
+    legend_folded : bool
+        Whether only the legend's title is shown.
     """
 
     scales: Mapping[str, OwnScale] = field(default_factory=dict)
@@ -77,6 +84,8 @@ class Preferences:
     training: Mapping[str, str | int] = field(default_factory=dict)
     recent: tuple[str, ...] = ()
     tour_seen: bool = False
+    legend_corner: str = LEGEND_CORNERS[0]
+    legend_folded: bool = False
 
 
 def preferences_file() -> Path:
@@ -192,6 +201,28 @@ def keep_tour_seen() -> None:
         _write(replace(known, tour_seen=True))
 
 
+def keep_legend(corner: str, *, folded: bool) -> None:
+    """Remember where the legend lies, and whether it is folded up.
+
+    Parameters
+    ----------
+    corner : str
+        One of `LEGEND_CORNERS`.
+    folded : bool
+        Whether only its title is shown.
+
+    Raises
+    ------
+    NapariMilError
+        If the disk refuses.
+    """
+    if corner not in LEGEND_CORNERS:
+        raise ValueError(f"corner must be one of {LEGEND_CORNERS}, not {corner!r}")
+    known = read_preferences()
+    if (known.legend_corner, known.legend_folded) != (corner, folded):
+        _write(replace(known, legend_corner=corner, legend_folded=folded))
+
+
 def _parsed(raw: Any) -> Preferences:
     """Return the preferences in parsed JSON; single entries that make no sense are left out."""
     if not isinstance(raw, dict):
@@ -221,6 +252,8 @@ def _parsed(raw: Any) -> Preferences:
         training,
         recent,
         raw.get("tour_seen") is True,
+        next((corner for corner in LEGEND_CORNERS if corner == raw.get("legend_corner")), LEGEND_CORNERS[0]),
+        raw.get("legend_folded") is True,
     )
 
 
@@ -239,6 +272,8 @@ def _write(known: Preferences) -> None:
         "training": dict(known.training),
         "recent": list(known.recent),
         "tour_seen": known.tour_seen,
+        "legend_corner": known.legend_corner,
+        "legend_folded": known.legend_folded,
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

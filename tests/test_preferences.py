@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from napari_mil import preferences
 from napari_mil.errors import NapariMilError
-from napari_mil.preferences import OwnScale, Preferences, keep_scale, keep_true_colours, read_preferences
+from napari_mil.preferences import (
+    LEGEND_CORNERS,
+    OwnScale,
+    Preferences,
+    keep_legend,
+    keep_scale,
+    keep_true_colours,
+    read_preferences,
+)
 
 FILE = "preferences.json"
 
@@ -42,6 +50,19 @@ def test_what_is_set_is_found_again(folder: Path) -> None:
     keep_scale("cc", None)
     assert list(read_preferences().scales) == ["bb"]
     assert [path.name for path in folder.iterdir()] == [FILE]
+
+
+def test_the_legends_place_is_found_again_beside_all_else(folder: Path) -> None:
+    keep_true_colours(False)
+    for corner in LEGEND_CORNERS:
+        keep_legend(corner, folded=corner.startswith("bottom"))
+        assert read_preferences() == Preferences(
+            {}, False, legend_corner=corner, legend_folded=corner.startswith("bottom")
+        )
+    (folder / FILE).write_text(json.dumps({"legend_corner": "middle", "legend_folded": 1}))
+    assert read_preferences() == Preferences()
+    with pytest.raises(ValueError, match="middle"):
+        keep_legend("middle", folded=False)
 
 
 def test_the_file_stays_small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_mil._napari import overlay_shown
 from napari_mil._napari.keys import HIDE_KEY, REDO_KEY, UNDO_KEY
@@ -17,6 +21,8 @@ from napari_mil._napari.overlay import Overlay, overlay_of
 from napari_mil._napari.overlay_data import overlay_layer_data
 from napari_mil._napari.reader import read_maps
 from napari_mil._napari.settings import HeatmapSettings, read_settings
+from napari_mil._napari.widgets.legend import CanvasLegend
+from napari_mil._napari.widgets.panel import MILPanel
 from napari_mil.features import EncoderInfo
 from napari_mil.maps import (
     SCALES_FOR_KIND,
@@ -31,6 +37,7 @@ from napari_mil.maps import (
     smoothing_factor,
 )
 from napari_mil.models import ModelCard
+from napari_mil.preferences import read_preferences
 from napari_mil.slides import open_slide
 from napari_mil.tiling import TileGrid
 
@@ -244,7 +251,6 @@ def test_no_map_is_shown_or_told_of_over_another_slide(
     from napari_mil._napari.launch import add
     from napari_mil._napari.layers import slide_of
     from napari_mil._napari.navigation import front_slide
-    from napari_mil._napari.widgets.panel import MILPanel
 
     viewer, tab, first = window
     legend = tab.window().findChild(MILPanel).legend
@@ -373,6 +379,73 @@ def _layer(amap: AttentionMap, record: dict[str, Any]) -> Any:
     from napari.layers import Layer
 
     return Layer.create(*overlay_layer_data(amap, record))
+
+
+def dragged(grip: Any, right: int, down: int) -> None:
+    """Take the legend by its title, move the mouse, and let go."""
+    left, start = Qt.MouseButton.LeftButton, QPoint(40, 10)
+    QTest.mousePress(grip, left, pos=start)
+    for part in (0.5, 1.0):  # the title moves along: places are its own
+        at = grip.mapFromGlobal(grip.mapToGlobal(start) + QPoint(round(right * part), round(down * part)))
+        here = QPointF(at)
+        event = QMouseEvent(
+            QEvent.Type.MouseMove, here, QPointF(grip.mapToGlobal(at)), left, left, Qt.KeyboardModifier.NoModifier
+        )
+        QApplication.sendEvent(grip, event)
+        right, down = round(right * (1 - part)), round(down * (1 - part))
+    QTest.mouseRelease(grip, left, pos=start)
+
+
+def test_the_legend_is_dragged_to_another_corner_and_found_there_again(window: Any) -> None:
+    viewer, tab, _ = window
+    canvas = viewer.window._qt_window.centralWidget()
+    legend = tab.window().findChild(MILPanel).legend
+    assert (legend.corner, legend.geometry().right() > canvas.width() / 2) == ("top right", True)
+    dragged(legend.grip, -30, 20)
+    assert legend.corner == "top right", "not far enough"
+    dragged(legend.grip, -canvas.width() // 2, canvas.height() // 2)
+    assert legend.corner == "bottom left"
+    assert canvas.rect().contains(legend.geometry())
+    assert legend.geometry().contains(legend.grip.geometry())
+    assert (legend.x() < 20, legend.geometry().bottom() > canvas.height() / 2) == (True, True)
+    assert CanvasLegend(canvas).corner == "bottom left"
+    for key, corner in (
+        (Qt.Key.Key_Up, "top left"),
+        (Qt.Key.Key_Right, "top right"),
+        (Qt.Key.Key_Down, "bottom right"),
+    ):
+        QTest.keyClick(legend.grip, key)
+        assert legend.corner == corner
+    assert read_preferences().legend_corner == "bottom right"
+    one = CanvasLegend(canvas, left=True)  # the first of two maps
+    assert one.corner == "bottom left"
+    one.move_to("top right")
+    assert (one.corner, read_preferences().legend_corner) == ("top left", "bottom right")
+
+
+def test_the_legend_folds_up_to_its_title_and_lets_the_mouse_through(window: Any) -> None:
+    viewer, tab, overlay = window
+    canvas = viewer.window._qt_window.centralWidget()
+    legend = tab.window().findChild(MILPanel).legend
+    whole, text = legend.geometry(), legend.text
+    assert legend.grip.title == text.split("\n")[0]
+    assert canvas.childAt(whole.center()) not in (legend, legend.grip, *legend.children())
+    assert canvas.childAt(legend.grip.geometry().center()) is legend.grip
+    QTest.mouseClick(legend.grip, Qt.MouseButton.LeftButton, pos=legend.grip.arrow.center())
+    assert legend.folded
+    assert legend.height() <= 24
+    assert (legend.grip.title, legend.text) == ("Attention", text)
+    tab.score.choose("contribution")
+    assert legend.grip.title == "Contribution to the prediction: tumour"
+    overlay.layer.visible = False
+    assert not legend.grip.isVisible()
+    overlay.layer.visible = True
+    assert legend.grip.isVisible()
+    assert CanvasLegend(canvas).folded
+    QTest.keyClick(legend.grip, Qt.Key.Key_Space)
+    tab.score.choose("attention")
+    assert (legend.folded, legend.geometry(), legend.text) == (False, whole, text)
+    assert not read_preferences().legend_folded
 
 
 @pytest.fixture
