@@ -135,12 +135,17 @@ def _mean_of_blocks(image: NDArray[np.uint8], step: int, out: NDArray[np.uint8])
     if step == 1:
         out[:] = image[:rows, :cols]
         return
-    total = np.full(out.shape, step * step // 2, np.uint16)  # rounds to the nearest; 64 pixels of 255 fit
-    for r in range(step):
+    # whole rows first, then each channel along its rows: adding triples of numbers takes two to four times as long
+    window = image[: rows * step, : cols * step]
+    down = np.add(window[::step], window[1::step], dtype=np.uint16)  # 64 pixels of 255 fit
+    for r in range(2, step):
+        down += window[r::step]
+    for channel in range(out.shape[2]):
+        total = np.full((rows, cols), step * step // 2, np.uint16)  # rounds to the nearest
         for c in range(step):
-            total += image[r : rows * step : step, c : cols * step : step]
-    total //= np.uint16(step * step)
-    out[:] = total
+            total += down[:, c::step, channel]
+        total //= np.uint16(step * step)
+        out[..., channel] = total
 
 
 def _average(
