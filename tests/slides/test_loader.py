@@ -109,7 +109,8 @@ def test_a_long_task_gives_way_between_its_steps_and_what_is_urgent_does_not():
 
 def test_a_view_does_not_wait_for_an_overview_that_is_computed_from_the_whole_slide(noise_slide, monkeypatch):
     loader = TileLoader(1)
-    monkeypatch.setattr("napari_mil.slides._pyramid.tile_loader", lambda: loader)
+    for module in ("_pyramid", "_level_tiles"):
+        monkeypatch.setattr(f"napari_mil.slides.{module}.tile_loader", lambda: loader)
     real, reads, gate = Slide.read, [], threading.Event()
 
     def read(self: Slide, *args: int) -> np.ndarray:
@@ -298,7 +299,8 @@ def test_what_is_being_made_for_a_window_does_not_outlive_the_slides_rest(
     if not direct:
         monkeypatch.setattr("napari_mil.slides._tiff_open._DIRECT_VENDORS", frozenset())
     loader = TileLoader(2)
-    monkeypatch.setattr("napari_mil.slides._pyramid.tile_loader", lambda: loader)
+    for module in ("_pyramid", "_level_tiles"):
+        monkeypatch.setattr(f"napari_mil.slides.{module}.tile_loader", lambda: loader)
     real, reads, gate = Slide.read, [], threading.Event()
 
     def read(self: Slide, *args: int) -> np.ndarray:
