@@ -107,14 +107,13 @@ def evaluate(
     if not paths:
         raise typer.BadParameter("name folders of 'train', model files with --cohort, or maps with --map")
     _check_use(paths, cohort, features, faithfulness, (score, random_orders, most_slides))
-    from ..describe_evaluation import describe_evaluation
-    from ..evaluation import iter_evaluate, iter_faithfulness, write_evaluation, write_faithfulness
-    from ..features import choose_device
 
     def work() -> None:
         console = Console(json_output)
-        where = choose_device(device.value).device if features is not None else "cpu"
-        candidates, bags = _candidates(console, paths, cohort, features, threshold, where)
+        candidates, bags, where = _candidates(console, paths, cohort, features, threshold, device)
+        from ..describe_evaluation import describe_evaluation  # what follows loads torch, which takes seconds
+        from ..evaluation import iter_evaluate, iter_faithfulness, write_evaluation, write_faithfulness
+
         judged = console.drive(iter_evaluate(candidates, bags=bags, replicates=bootstrap, seed=seed, device=where))
         files = write_evaluation(out, judged) if out is not None else []
         found: list[Faithfulness] = []
@@ -146,15 +145,18 @@ def _hold(
     out: Path | None,
 ) -> None:
     """Hold maps against outlines."""
-    from ..describe_evaluation import describe_agreement
     from ..errors import EvaluationError
-    from ..evaluation import iter_agreement, pair_cases, read_cases, write_agreement
+    from ..evaluation import check_cases, pair_cases, read_cases
 
     if maps_table is not None and (maps or annotations):
         raise EvaluationError("--maps names maps and annotations itself. Leave out --map and --annotation.")
     if maps and not annotations:
         raise EvaluationError("--map needs --annotation, the outlines to hold it against. Name a file.")
     cases = read_cases(maps_table) if maps_table is not None else pair_cases(maps, annotations)
+    check_cases(cases)
+    from ..describe_evaluation import describe_agreement  # what follows takes seconds to load
+    from ..evaluation import iter_agreement, write_agreement
+
     console = Console(json_output)
     study = console.drive(iter_agreement(cases, rules))
     console.result(*describe_agreement(study, write_agreement(out, study) if out is not None else []))
@@ -181,14 +183,28 @@ def _candidates(
     cohort: Path | None,
     features: Path | None,
     threshold: float | None,
-    device: str,
-) -> tuple[list[Candidate], Bags | None]:
-    from ..evaluation import cohort_of, iter_held_out, read_runs
+    device: Device,
+) -> tuple[list[Candidate], Bags | None, str]:
+    """Return what to judge, the features of its slides, and the device; torch is loaded once all is found."""
+    from ..evaluation import cohort_of, read_runs
+    from ..models import check_model_file
     from ..training import load_bags, read_cohort
 
-    if cohort is not None and features is not None:
-        table = read_cohort(cohort)
-        bags = load_bags(table, features)
-        return console.drive(iter_held_out(paths, table, bags, threshold=threshold, device=device)), bags
-    runs = read_runs(paths, threshold=threshold)
-    return runs, load_bags(cohort_of(runs), features) if features is not None else None
+    if cohort is None or features is None:
+        runs = read_runs(paths, threshold=threshold)
+        bags = load_bags(cohort_of(runs), features) if features is not None else None
+        return runs, bags, _where(device) if bags is not None else "cpu"
+    for path in paths:
+        check_model_file(path)
+    table = read_cohort(cohort)
+    bags = load_bags(table, features)
+    from ..evaluation import iter_held_out
+
+    where = _where(device)
+    return console.drive(iter_held_out(paths, table, bags, threshold=threshold, device=where)), bags, where
+
+
+def _where(device: Device) -> str:
+    from ..features import choose_device
+
+    return choose_device(device.value).device

@@ -54,10 +54,18 @@ def fine_tune(
     json_output: Json = False,
 ) -> None:
     """Train an encoder and a pooling end to end on a small cohort, with patient-disjoint folds."""
-    from ..features import load_encoder
-    from ..training import FineTuning, iter_fine_tune, read_cohort
 
     def work() -> None:
+        from ..features import check_encoder_name
+        from ..training import FineTuning, check_free, find_slides, read_cohort
+
+        table = read_cohort(cohort)
+        find_slides(table, slides)
+        check_free(out, name, resume=resume)
+        check_encoder_name(encoder)
+        from ..features import load_encoder  # what follows loads torch, which takes seconds
+        from ..training import iter_fine_tune
+
         console = Console(json_output)
         recipe = FineTuning(
             epochs=epochs,
@@ -71,7 +79,7 @@ def fine_tune(
             seed=seed,
         )
         steps = iter_fine_tune(
-            read_cohort(cohort),
+            table,
             slides,
             load_encoder(encoder, tile_px=tile_px, mpp=encoder_mpp),
             pooling,

@@ -78,10 +78,23 @@ def run(
         raise typer.BadParameter("--patch-size and --accept-features go with --features")
     if features is not None and (encoder is not None or tissue is not None or within is not None or isolated):
         raise typer.BadParameter("--encoder, --tissue, --within and --isolated are for extracting, not for --features")
-    from ..describe import describe_run
-    from ..pipeline import iter_run
 
     def work() -> None:
+        from ..given import check_run
+
+        check_run(  # before torch is loaded, which takes seconds
+            slide,
+            model=model,
+            encoder=encoder,
+            slide_mpp=slide_mpp,
+            tissue=tissue,
+            within=within,
+            features=features,
+            mc_dropout=mc_dropout,
+        )
+        from ..describe import describe_run
+        from ..pipeline import iter_run
+
         console = Console(json_output)
         result = console.drive(
             iter_run(

@@ -190,17 +190,20 @@ def train(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
-    from ..describe import describe_training
-    from ..features import choose_device
-    from ..training import iter_train, load_bags, read_cohort
-
     def work() -> None:
-        console = Console(json_output)
+        from ..training import load_bags, read_cohort
+
         table = read_cohort(cohort)
+        bags = load_bags(table, features)
+        from ..describe import describe_training  # what follows loads torch, which takes seconds
+        from ..features import choose_device
+        from ..training import iter_train
+
+        console = Console(json_output)
         result = console.drive(
             iter_train(
                 table,
-                load_bags(table, features),
+                bags,
                 pooling,
                 out,
                 recipe=how,

@@ -8,11 +8,12 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._agreement import Agreement as Agreement
-    from ._agreement import AgreementRules as AgreementRules
     from ._agreement import AgreementStudy as AgreementStudy
     from ._agreement import CohortAgreement as CohortAgreement
     from ._agreement import iter_agreement as iter_agreement
     from ._agreement_figures import overlap_figure as overlap_figure
+    from ._agreement_rules import TOP_K as TOP_K
+    from ._agreement_rules import AgreementRules as AgreementRules
     from ._agreement_write import agreement_record as agreement_record
     from ._agreement_write import printed_agreement as printed_agreement
     from ._agreement_write import printed_cohorts as printed_cohorts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ._calibration import Calibration as Calibration
     from ._calibration import calibrate as calibrate
     from ._cases import AgreementCase as AgreementCase
+    from ._cases import check_cases as check_cases
     from ._cases import pair_cases as pair_cases
     from ._cases import read_cases as read_cases
     from ._compare import Comparison as Comparison
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from ._hot_spot_precision import SlideOverlaps as SlideOverlaps
     from ._hot_spot_precision import average_precisions as average_precisions
     from ._hot_spot_precision import lesion_overlaps as lesion_overlaps
-    from ._localisation import TOP_K as TOP_K
     from ._localisation import Localisation as Localisation
     from ._localisation import localise as localise
     from ._measures import Estimate as Estimate
@@ -77,12 +78,13 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "_agreement": ["Agreement", "AgreementRules", "AgreementStudy", "CohortAgreement", "iter_agreement"],
+        "_agreement": ["Agreement", "AgreementStudy", "CohortAgreement", "iter_agreement"],
         "_agreement_figures": ["overlap_figure"],
+        "_agreement_rules": ["TOP_K", "AgreementRules"],
         "_agreement_write": ["agreement_record", "printed_agreement", "printed_cohorts", "write_agreement"],
         "_bootstrap": ["resample"],
         "_calibration": ["Calibration", "calibrate"],
-        "_cases": ["AgreementCase", "pair_cases", "read_cases"],
+        "_cases": ["AgreementCase", "check_cases", "pair_cases", "read_cases"],
         "_compare": ["Comparison"],
         "_delong": ["DelongTest", "delong", "delong_test"],
         "_evaluate": ["Evaluation", "Judged", "iter_evaluate"],
@@ -99,7 +101,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "_held_out": ["iter_held_out"],
         "_hot_spot_precision": ["IOUS", "SlideOverlaps", "average_precisions", "lesion_overlaps"],
-        "_localisation": ["TOP_K", "Localisation", "localise"],
+        "_localisation": ["Localisation", "localise"],
         "_measures": ["Estimate", "Measures", "measure"],
         "_overlap": ["Overlap", "OverlapCurve"],
         "_overlap_picture": ["OverlapPicture", "overlap_picture"],

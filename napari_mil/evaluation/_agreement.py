@@ -14,11 +14,12 @@ from ..errors import EvaluationError, MapError, SlideError
 from ..maps import hot_spots, read_map
 from ..progress import Progress, Steps
 from ..slides import open_slide, slide_name
-from ._evaluate import provenance
+from ._agreement_rules import AgreementRules
 from ._froc import Froc, SlideHits, froc, lesion_mask, match_lesions
 from ._hot_spot_precision import SlideOverlaps, average_precisions, lesion_overlaps
-from ._localisation import TOP_K, Localisation, localise
+from ._localisation import Localisation, localise
 from ._overlap_picture import OverlapPicture, overlap_picture
+from ._provenance import provenance
 
 if TYPE_CHECKING:
     from ..annotations import Annotation, PatchLabels
@@ -34,36 +35,6 @@ _CUTS: Mapping[str, float] = {
     "probability": 0.5,
     "contribution": float(np.finfo(np.float32).tiny),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AgreementRules:
-    """By what rules maps are held against outlines.
-
-    Parameters
-    ----------
-    target, exclude : tuple of str
-        Classes of outlines, as `roles_of` takes them; none named means those suggested by their names.
-    min_overlap : float
-        Least share of a patch's area that makes it target.
-    scores : tuple of str
-        Scores to judge; none named means all but spreads.
-    class_name : str or None
-        For which class of the model, where a score differs by class; None takes the last of two, of more the predicted.
-    cut : float or None
-        Threshold, on the scale on which a score can be compared between slides; None takes 2 times the average for
-        attention, 0.5 for probabilities, above 0 for signed scores.
-    top_k : tuple of int
-        For which numbers of top patches to state the hit rate.
-    """
-
-    target: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    min_overlap: float = 0.5
-    scores: tuple[str, ...] = ()
-    class_name: str | None = None
-    cut: float | None = None
-    top_k: tuple[int, ...] = TOP_K
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import EvaluationError
+from ..counting import counted
+from ..errors import AnnotationError, EvaluationError, MapError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,28 @@ class AgreementCase:
 
     map_path: Path
     annotation: Path | None
+
+
+def check_cases(cases: Sequence[AgreementCase]) -> None:
+    """Refuse cases whose files are not there, before any is read.
+
+    Parameters
+    ----------
+    cases : sequence of AgreementCase
+        Maps and outlines.
+
+    Raises
+    ------
+    MapError, AnnotationError
+        Naming the first that is missing.
+    """
+    for case in cases:
+        if not case.map_path.is_file():
+            raise MapError(
+                f"There is no attention map {case.map_path}. Check the name, or run the model on the slide first."
+            )
+        if case.annotation is not None and not case.annotation.exists():
+            raise AnnotationError(f"There is no annotation file {case.annotation}. Check the name.")
 
 
 def pair_cases(maps: Sequence[Path], annotations: Sequence[Path]) -> list[AgreementCase]:
@@ -49,8 +72,9 @@ def pair_cases(maps: Sequence[Path], annotations: Sequence[Path]) -> list[Agreem
     if len(annotations) == 1:
         return [AgreementCase(one, annotations[0]) for one in maps]
     if len(annotations) != len(maps):
+        outlines = counted(len(annotations), "file of annotations", "files of annotations")
         raise EvaluationError(
-            f"{len(maps)} maps and {len(annotations)} files of annotations do not go together. "
+            f"{counted(len(maps), 'map')} and {outlines} do not go together. "
             "Give one file of annotations for all maps of one slide, or one for each map in the same order."
         )
     return [AgreementCase(one, other) for one, other in zip(maps, annotations, strict=True)]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..progress import Progress, Steps
 from ._bootstrap import resample
 from ._compare import Comparison, check_comparable, compare
 from ._cost import Cost, iter_cost
 from ._measures import Measures, measure
+from ._provenance import provenance
 
 if TYPE_CHECKING:
     from ..training import Bags
@@ -120,13 +117,3 @@ def iter_evaluate(
         judged.append(Judged(candidate, measures, cost))
     yield Progress("Comparing", len(candidates), len(candidates), unit="models")
     return Evaluation(tuple(judged), tuple(compare(candidates, replicates, seed)), replicates, seed, provenance())
-
-
-def provenance() -> dict[str, str]:
-    """Return versions of what computes here, and the time."""
-    return {
-        "napari_mil": __version__,
-        **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")},
-        "python": platform.python_version(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ..maps import KIND_TITLES
+from ._agreement_rules import TOP_K
 from ._overlap import OverlapCurve
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ..annotations import PatchLabels
     from ..maps import MapView
 
-TOP_K = (10, 50, 100)
 _MASSES = frozenset({"attention", "relevance"})
 _SIGNED = frozenset({"contribution", "leave_one_out", "gradient_x_input", "integrated_gradients"})
 

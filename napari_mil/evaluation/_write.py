@@ -16,9 +16,9 @@ from ..errors import ExportError
 from ..files import cannot_write, replacing
 from ._bootstrap import LEVEL
 from ._calibration import BINS
-from ._evaluate import provenance
 from ._faithfulness import GRID, RANDOM
 from ._figures import confusion_figure, faithfulness_figure, reliability_figure, roc_figure
+from ._provenance import provenance
 from ._tables import (
     comparisons_table,
     faithfulness_table,

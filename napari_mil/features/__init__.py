@@ -8,6 +8,7 @@ import lazy_loader as _lazy
 
 if TYPE_CHECKING:
     from ._catalogue import EncoderEntry as EncoderEntry
+    from ._catalogue import check_encoder_name as check_encoder_name
     from ._catalogue import known_encoders as known_encoders
     from ._catalogue import list_encoders as list_encoders
     from ._catalogue import load_encoder as load_encoder
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "_catalogue": ["EncoderEntry", "known_encoders", "list_encoders", "load_encoder"],
+        "_catalogue": ["EncoderEntry", "check_encoder_name", "known_encoders", "list_encoders", "load_encoder"],
         "_colour_texture_table": ["FEATURE_NAMES"],
         "_device": ["DeviceChoice", "choose_device", "device_options"],
         "_encoder": ["Encoder", "settle"],

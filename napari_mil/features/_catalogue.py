@@ -109,11 +109,7 @@ def _loaded(name: str, tile_px: int | None, mpp: float | None) -> Encoder:
         from ._timm import load_timm
 
         return load_timm(name.removeprefix("timm:"), tile_px=tile_px, mpp=mpp)
-    path = Path(name).expanduser()
-    named = (file for file in _encoder_files(models_folder()) if name in (encoder_name(file), file.name))
-    # a folder that happens to be called like an encoder is none
-    meant = path.is_file() or (path.is_dir() and (len(path.parts) > 1 or bool(encoder_kind(path))))
-    found = path if meant else next(named, None)
+    found = _file_meant(name)
     if found is not None:
         from ._files import load_file
 
@@ -125,16 +121,58 @@ def _loaded(name: str, tile_px: int | None, mpp: float | None) -> Encoder:
     return _load_pathology(name, tile_px, mpp)
 
 
+def _file_meant(name: str) -> Path | None:
+    """Return the file or folder that a name means: by its path, or by its name in the models folder."""
+    path = Path(name).expanduser()
+    named = (file for file in _encoder_files(models_folder()) if name in (encoder_name(file), file.name))
+    # a folder that happens to be called like an encoder is none
+    meant = path.is_file() or (path.is_dir() and (len(path.parts) > 1 or bool(encoder_kind(path))))
+    return path if meant else next(named, None)
+
+
+def check_encoder_name(name: str) -> Path | None:
+    """Refuse a name that no encoder here has, as far as that can be told without loading anything.
+
+    Parameters
+    ----------
+    name : str
+        As `load_encoder` takes it.
+
+    Returns
+    -------
+    Path or None
+        The file or folder that it means; None of an encoder that is known by name.
+
+    Raises
+    ------
+    EncoderError
+        If it names none.
+    """
+    if name == COLOUR_TEXTURE or name.startswith("timm:"):
+        return None
+    found = _file_meant(name)
+    if found is not None or name == TRUNCATED_RESNET.name or known_encoder(name) is not None:
+        return found
+    # others that lazyslide-models may have, it must be loaded to ask; but none is called like a file
+    if os.sep in name or Path(name).suffix in (".pt", ".pt2", ".pth") or find_spec("lazyslide_models") is None:
+        raise _no_such(name)
+    return None
+
+
+def _no_such(name: str) -> EncoderError:
+    return EncoderError(
+        f"There is no encoder {name!r}. Give the path of an encoder file, put one into {models_folder()}, "
+        "or use one that 'napari-mil encoders' lists."
+    )
+
+
 def _load_pathology(name: str, tile_px: int | None, mpp: float | None) -> Encoder:
     from ._lazyslide import is_registered, load_lazyslide
 
     # a path cannot be one, and the package takes seconds to ask
     if known_encoder(name) is not None or (os.sep not in name and is_registered(name)):
         return load_lazyslide(name, tile_px=tile_px, mpp=mpp)
-    raise EncoderError(
-        f"There is no encoder {name!r}. Give the path of an encoder file, put one into {models_folder()}, "
-        "or use one that 'napari-mil encoders' lists."
-    )
+    raise _no_such(name)
 
 
 def list_encoders(folder: Path | None = None) -> list[EncoderEntry]:

@@ -97,7 +97,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
 
         return load_foreign(path).card
     if not path.is_file():
-        raise ModelError(f"There is no model file {path}. Check the path.")
+        raise _missing(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -115,6 +115,36 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
         return _parse(json.loads(metadata[_KEY]), path.name)
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"The model card in {path.name} is damaged ({error}). Get the file again.") from error
+
+
+def check_model_file(path: str | os.PathLike[str]) -> ModelCard | None:
+    """Refuse a model file that is missing or damaged, as far as that can be told without loading torch.
+
+    Parameters
+    ----------
+    path : path
+        As `read_card` takes it.
+
+    Returns
+    -------
+    ModelCard or None
+        Its card; None of another project's file, which only loading it tells.
+
+    Raises
+    ------
+    ModelError
+        As `read_card`.
+    """
+    path = local_file(path)
+    if path.is_file() and path.suffix.lower() in FOREIGN_ENDINGS:
+        return None
+    if not path.is_file():
+        raise _missing(path)
+    return read_card(path)
+
+
+def _missing(path: Path) -> ModelError:
+    return ModelError(f"There is no model file {path}. Check the path.")
 
 
 def load_model(path: str | os.PathLike[str]) -> MILModel:

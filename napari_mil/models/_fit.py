@@ -31,7 +31,7 @@ def check_fit(card: ModelCard, encoder: EncoderInfo) -> str | None:
     """
     elsewhere = made_elsewhere(encoder)
     if card.encoder and card.encoder != encoder.name and (encoder.name or not elsewhere):
-        return f"This model was trained on features of {card.encoder}, not of {encoder.name}."
+        return trained_on_another(card, encoder.name)
     if card.in_features != encoder.dim:
         who = f"{encoder.name} gives" if encoder.name else "these features have"
         return f"This model takes {card.in_features} numbers per patch; {who} {encoder.dim}."
@@ -47,6 +47,11 @@ def check_fit(card: ModelCard, encoder: EncoderInfo) -> str | None:
     if card.mpp and not math.isclose(card.mpp, encoder.mpp, rel_tol=_REL_MPP):
         return f"This model was trained at {card.mpp:g} µm/px; these patches are at {encoder.mpp:g} µm/px."
     return None
+
+
+def trained_on_another(card: ModelCard, name: str) -> str:
+    """Say that a model was trained on features of another encoder than the one of this name."""
+    return f"This model was trained on features of {card.encoder}, not of {name}."
 
 
 def made_elsewhere(encoder: EncoderInfo) -> bool:

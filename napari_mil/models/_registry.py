@@ -132,6 +132,14 @@ def has_dropout(card: ModelCard) -> bool:
     return any(isinstance(share, int | float) and share > 0 for share in shares)
 
 
+def no_dropout(card: ModelCard) -> ModelError:
+    """Return what to raise where passes with dropout are asked of a model without any."""
+    return ModelError(
+        f'The model "{card.title or card.pooling}" has no dropout, so every pass says the same. '
+        "Give several models instead, or leave the passes out."
+    )
+
+
 def _model_class(name: str) -> type[MILModel]:
     if name.startswith(TORCHMIL):
         from .torchmil import torchmil_class

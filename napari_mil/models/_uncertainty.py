@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
 from ._base import BagOutput, MILModel
+from ._registry import no_dropout
 
 
 def check_dropout(model: MILModel) -> None:
@@ -26,10 +26,7 @@ def check_dropout(model: MILModel) -> None:
         If every pass would say the same.
     """
     if not any(layer.p > 0 for layer in _dropouts(model)):
-        raise ModelError(
-            f'The model "{model.card.title or model.card.pooling}" has no dropout, so every pass says the same. '
-            "Give several models instead, or leave the passes out."
-        )
+        raise no_dropout(model.card)
 
 
 def dropout_passes(model: MILModel, bag: Tensor, passes: int, seed: int = 0) -> Iterator[BagOutput]:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from ._deep import DeepMIL as DeepMIL
     from ._deep_recipe import FineTuning as FineTuning
     from ._deep_report import FineTuned as FineTuned
+    from ._deep_slides import find_slides as find_slides
     from ._deep_train import iter_fine_tune as iter_fine_tune
     from ._fit import fit as fit
     from ._fit import predict as predict
+    from ._folder import check_free as check_free
     from ._folds import Fold as Fold
     from ._folds import make_folds as make_folds
     from ._metrics import bag_auc as bag_auc
@@ -40,8 +42,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_deep": ["DeepMIL"],
         "_deep_recipe": ["FineTuning"],
         "_deep_report": ["FineTuned"],
+        "_deep_slides": ["find_slides"],
         "_deep_train": ["iter_fine_tune"],
         "_fit": ["fit", "predict"],
+        "_folder": ["check_free"],
         "_folds": ["Fold", "make_folds"],
         "_metrics": ["bag_auc"],
         "_recipe": ["RECIPES", "Recipe", "learning_rate"],

@@ -21,11 +21,11 @@ from ..files import cannot_write
 from ..progress import Progress, Steps
 from ..slides import Slide, open_slide
 from ..tiling import TileGrid, find_tissue, tile
+from ._deep_slides import STAGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STAGE = "Reading patches"
 _BATCH, _BLOCK_PX = 64, 512
 _JITTER = 0.1  # most by which brightness, contrast and saturation of a bag change, as a share
 

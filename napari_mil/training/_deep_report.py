@@ -18,18 +18,14 @@ from ..features import Encoder, EncoderInfo, save_encoder
 from ..files import cannot_write
 from ..models import MILModel, save_model
 from ._deep import check_trainable
-from ._folder import remove
+from ._folder import MODEL_FILE, encoder_files, remove
 from ._metrics import bag_auc
 from ._report import fingerprints, median_threshold, origin, plain, truth_and_probabilities, write_tables
 from ._results import FoldResult
-from ._resume import FILE
 from ._run import Run, fold_auc
 
 if TYPE_CHECKING:
     from ._deep_job import DeepJob
-
-MODEL_FILE = "model.safetensors"
-_ENDINGS = ("", ".pt", ".pt2")  # of an encoder, as `save_encoder` names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +68,6 @@ class FineTuned:
     epochs: int
     n_slides: int
     n_patients: int
-
-
-def check_free(out: Path, name: str, *, resume: bool) -> None:
-    """Refuse a folder that holds a model or an encoder of that name; a run that goes on may have put them there.
-
-    Raises
-    ------
-    ExportError
-        If it does.
-    """
-    if resume and (out / FILE).exists():
-        return
-    if (out / MODEL_FILE).exists():
-        raise ExportError(f"{out} holds a model already. Choose another folder, or move it away.")
-    there = next((path for path in _encoder_files(out, name) if path.exists()), None)
-    if there is not None:
-        raise ExportError(f"{there} is there already. Choose another folder or name, or move it away.")
 
 
 def check_encoder(encoder: Encoder, folder: Path, name: str) -> None:
@@ -140,7 +119,7 @@ def write_results(
         The figures and where the files are.
     """
     training = _card_training(job, runs, epochs, n_patches)
-    for path in _encoder_files(job.out, job.name):
+    for path in encoder_files(job.out, job.name):
         remove(path)  # of a run that was killed here; `check_free` has seen that there was none before it
     saved = save_encoder(job.encoder, job.out, job.name, title=f"{job.encoder.title}, fine-tuned")
     about = {**words, **origin(saved.info)}
@@ -209,8 +188,3 @@ def _card_training(job: DeepJob, runs: Sequence[Run], epochs: int, n_patches: Se
         "device": job.device,
         "versions": {name: version(name) for name in ("napari-mil", "torch", "numpy")},
     }
-
-
-def _encoder_files(out: Path, name: str) -> list[Path]:
-    """Return where an encoder of that name, and its note, may lie."""
-    return [out / f"{name}{ending}{note}" for ending in _ENDINGS for note in ("", ".json")]

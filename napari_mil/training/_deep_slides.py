@@ -11,12 +11,12 @@ from ..counting import counted
 from ..errors import CohortError
 from ..progress import Progress, Steps
 from ..slides import SLIDE_EXTENSIONS, open_slide, slide_name
-from ._deep_patches import STAGE
 from ._leaks import check_duplicates
 
 if TYPE_CHECKING:
     from ._cohort import Cohort
 
+STAGE = "Reading patches"
 _SHOWN = 5
 
 

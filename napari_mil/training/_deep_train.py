@@ -20,10 +20,10 @@ from ._deep_job import FINAL, DeepBench, DeepJob
 from ._deep_patches import PatchStore, iter_pools
 from ._deep_predict import predict_pool
 from ._deep_recipe import FineTuning
-from ._deep_report import FineTuned, check_encoder, check_free, write_results
+from ._deep_report import FineTuned, check_encoder, write_results
 from ._deep_slides import find_slides, iter_quickhashes
 from ._deep_told import STAGE, Told
-from ._folder import run_folder
+from ._folder import check_free, run_folder
 from ._folds import Fold, make_folds
 from ._leaks import check_leaks
 from ._metrics import bag_auc

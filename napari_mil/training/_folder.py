@@ -11,11 +11,45 @@ from pathlib import Path
 from ..errors import ExportError
 from ..files import cannot_write, claimed
 
+RESUME_FILE = "resume.pt"
+MODEL_FILE = "model.safetensors"
+_ENDINGS = ("", ".pt", ".pt2")  # of an encoder, as `save_encoder` names it
 # half-written files as `replacing` names them
 _PARTIAL = re.compile(
     r"\.partial-\w{8}-(resume\.pt|(model|fold_\d+)\.safetensors|(metrics|predictions|validation)\.csv|roc\.png|"
     r"summary\.json)"
 )
+
+
+def check_free(out: Path, name: str, *, resume: bool) -> None:
+    """Refuse a folder that fine-tuning would write over; a run that goes on may have put there what it holds.
+
+    Parameters
+    ----------
+    out : Path
+        The folder, which need not exist.
+    name : str
+        Name of the encoder that will be written there; empty where it is not known yet.
+    resume : bool
+        Whether to go on.
+
+    Raises
+    ------
+    ExportError
+        If it holds a model, or such an encoder.
+    """
+    if resume and (out / RESUME_FILE).exists():
+        return
+    if (out / MODEL_FILE).exists():
+        raise ExportError(f"{out} holds a model already. Choose another folder, or move it away.")
+    there = next((path for path in encoder_files(out, name) if name and path.exists()), None)
+    if there is not None:
+        raise ExportError(f"{there} is there already. Choose another folder or name, or move it away.")
+
+
+def encoder_files(out: Path, name: str) -> list[Path]:
+    """Return where an encoder of that name, and its note, may lie."""
+    return [out / f"{name}{ending}{note}" for ending in _ENDINGS for note in ("", ".json")]
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import torch
 
 from ..errors import ExportError, ModelError
 from ..files import cannot_write, replacing
+from ._folder import RESUME_FILE
 
-FILE = "resume.pt"
 _SHARE = 0.05  # of the time, at most, that goes into keeping states
 
 
@@ -41,7 +41,7 @@ class Resume:
     """
 
     def __init__(self, out: Path, key: Mapping[str, Any], *, go_on: bool) -> None:
-        self._path = out / FILE
+        self._path = out / RESUME_FILE
         self._key = {name: _digest(value) for name, value in key.items()}
         self._folds: list[dict[str, Any]] = []
         self._state: Mapping[str, Any] | None = None

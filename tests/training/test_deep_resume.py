@@ -26,7 +26,7 @@ from napari_mil.progress import Pacer, finish
 from napari_mil.training import FineTuning, iter_fine_tune, read_cohort, youden_threshold
 from napari_mil.training import _deep_report as deep_report
 from napari_mil.training import _resume as resume
-from napari_mil.training._resume import FILE
+from napari_mil.training._folder import RESUME_FILE as FILE
 
 RECIPE = FineTuning(epochs=3, encoder_lr=1e-3, lr=1e-2, bags_per_step=2, patches=6, chunk=4, patience=3)
 CONFIG = {"hidden": 8, "attention_dim": 4, "dropout": 0.25}

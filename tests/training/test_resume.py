@@ -14,7 +14,8 @@ import torch
 from napari_mil.errors import ModelError
 from napari_mil.progress import finish
 from napari_mil.training import Recipe, iter_train
-from napari_mil.training._resume import FILE, Resume
+from napari_mil.training._folder import RESUME_FILE as FILE
+from napari_mil.training._resume import Resume
 
 RECIPE = Recipe(
     epochs=6, lr=1e-2, optimiser="lookahead-radam", sampling="balanced", hard_share=0.3, max_patches=6, bags_per_step=2,
