@@ -66,7 +66,8 @@ def read_blocks(bag: Tensor, like: Tensor, read: Callable[[Tensor], T]) -> list[
 
 
 def _block_rows(n: int, like: Tensor) -> int:
-    return min(BLOCK_ROWS, max(LEAST_ROWS, n // PARTS)) if like.device.type == "cpu" else DEVICE_ROWS
+    most = min(BLOCK_ROWS, max(LEAST_ROWS, n // PARTS)) if like.device.type == "cpu" else DEVICE_ROWS
+    return -(-n // -(-n // most))  # of one size, or nearly: the last block is no small one
 
 
 def check_finite(*values: Tensor) -> None:

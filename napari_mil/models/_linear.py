@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ._bag import absorb, check_bag, check_finite, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
+from ._product import linear
 
 
 class LinearHeadModel(MILModel):
@@ -79,7 +80,7 @@ class LinearHeadModel(MILModel):
         return h @ self.head.weight.T, self._energy(h)  # (n, C), (n,) or (n, branches)
 
     def _hidden(self, rows: Tensor) -> Tensor:
-        hidden: Tensor = self.dropout(torch.relu_(self.projection(rows)))
+        hidden: Tensor = self.dropout(torch.relu_(linear(self.projection, rows)))
         return hidden  # (n, hidden)
 
     def _logits(self, evidence: Tensor, energy: Tensor) -> Tensor:

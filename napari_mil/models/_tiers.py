@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ._product import linear
+
 
 class GatedEnergy(nn.Module):
     r"""Gated attention energy :math:`e(h) = w^\top (\tanh(V h + v) \odot \sigma(U h + u)) + b_w`."""
@@ -16,17 +18,15 @@ class GatedEnergy(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the energies (n,) of rows (n, length)."""
-        energy: Tensor = self.w(torch.tanh_(self.V(h)) * torch.sigmoid_(self.U(h))).squeeze(1)
-        return energy
+        return self.of_parts_(*self.parts(h))
 
-    def parts(self, h: Tensor) -> Tensor:
-        """Return V h + v and U h + u (n, 2 attention_dim), of which energies are made: linear in h."""
-        return torch.cat([self.V(h), self.U(h)], dim=1)
+    def parts(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return V h + v and U h + u, (n, attention_dim) each, of which energies are made: linear in h."""
+        return linear(self.V, h), linear(self.U, h)
 
-    def of_parts(self, parts: Tensor) -> Tensor:
-        """Return the energies (n,) of `parts`."""
-        v, u = parts.chunk(2, dim=1)
-        energy: Tensor = self.w(torch.tanh(v) * torch.sigmoid(u)).squeeze(1)
+    def of_parts_(self, v: Tensor, u: Tensor) -> Tensor:
+        """Return the energies (n,) of `parts`, which are used up."""
+        energy: Tensor = self.w(torch.tanh_(v) * torch.sigmoid_(u)).squeeze(1)
         return energy
 
 

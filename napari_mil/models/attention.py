@@ -11,6 +11,7 @@ from ._base import Score
 from ._card import ModelCard
 from ._changes import softmax_changes
 from ._linear import LinearHeadModel, contribution, leave_one_out
+from ._product import linear
 
 
 class AttentionPooling(LinearHeadModel):
@@ -41,7 +42,7 @@ class AttentionPooling(LinearHeadModel):
         self.attention_w = nn.Linear(attention_dim, 1)
 
     def _energy(self, h: Tensor) -> Tensor:
-        energy: Tensor = self.attention_w(torch.tanh_(self.attention_V(h))).squeeze(1)
+        energy: Tensor = self.attention_w(torch.tanh_(linear(self.attention_V, h))).squeeze(1)
         return energy  # (n,)
 
     def _pool(self, evidence: Tensor, energy: Tensor) -> Tensor:

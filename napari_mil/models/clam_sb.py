@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ._bag import check_bag, read_rows
 from ._card import ModelCard
+from ._product import linear
 from .attention import AttentionPooling
 
 BAG_SHARE = 0.7  # of the loss, as its authors train it; the rest is the instance loss
@@ -103,8 +104,8 @@ class ClamSB(AttentionPooling):
         return self._branch_energies(h).squeeze(1)  # (n,)
 
     def _branch_energies(self, h: Tensor) -> Tensor:
-        gated: Tensor = self.dropout(torch.tanh_(self.attention_V(h)))  # (n, attention_dim)
+        gated: Tensor = self.dropout(torch.tanh_(linear(self.attention_V, h)))  # (n, attention_dim)
         if self.attention_U is not None:
-            gated = gated * self.dropout(torch.sigmoid_(self.attention_U(h)))
+            gated = gated * self.dropout(torch.sigmoid_(linear(self.attention_U, h)))
         energies: Tensor = self.attention_w(gated)
         return energies  # (n, branches)

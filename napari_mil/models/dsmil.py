@@ -13,6 +13,7 @@ from ._bag import absorb, check_bag, check_finite, read_rows, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
 from ._linear import contribution, leave_one_out
+from ._product import linear
 
 
 class DualStreamPooling(MILModel):
@@ -124,7 +125,7 @@ class DualStreamPooling(MILModel):
         weight = self.head.weight.view(n_classes * n_classes, self.card.in_features)  # (logit, k) by feature
 
         def read(rows: Tensor) -> tuple[Tensor, Tensor]:
-            v = rows if self.value is None else torch.relu_(self.value(self._dropped(rows)))
+            v = rows if self.value is None else torch.relu_(linear(self.value, self._dropped(rows)))
             return self.instance(rows), v @ weight.T
 
         c, evidence = read_together(bag, weight, read)
@@ -138,8 +139,8 @@ class DualStreamPooling(MILModel):
         return rows
 
     def _query(self, rows: Tensor) -> Tensor:
-        q: Tensor = self.query_in(rows)
-        return q if self.query_out is None else torch.tanh_(self.query_out(torch.relu_(q)))
+        q = linear(self.query_in, rows)
+        return q if self.query_out is None else torch.tanh_(linear(self.query_out, torch.relu_(q)))
 
     def _likeness(self, bag: Tensor, critical: Tensor) -> Tensor:
         """Return q(x_i) q(x_m) / sqrt(d) for some patches m, (N, patches), from a second read: no query is kept."""

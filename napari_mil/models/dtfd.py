@@ -9,13 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ._bag import BLOCK_ROWS, absorb, check_bag, check_finite, read_rows, read_together
+from ._bag import absorb, check_bag, check_finite, read_rows, read_together
 from ._base import BagOutput, MILModel, Score
 from ._card import ModelCard
 from ._linear import contribution, leave_one_out
+from ._product import linear
 from ._tiers import GatedEnergy, GroupMeans
 
 _MOST = 0.9  # of a group's attention, from which leaving a patch out is computed anew
+_ROWS = 256  # patches left out at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +30,11 @@ class _Read:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen(_Read):
-    """And, of a bag whose h is not kept: W_2 h (N, C), `GatedEnergy.parts` of e2 (N, ...), h of groups by deal."""
+    """And, of a bag whose h is not kept: W_2 h (N, C), h of groups by deal, `GatedEnergy.parts` of e2 (N, ...)."""
 
     evidence: Tensor
-    parts2: Tensor
     means: Tensor
+    parts2: tuple[Tensor, ...]  # none where no scores are asked for
 
 
 class DoubleTierPooling(MILModel):
@@ -105,7 +107,7 @@ class DoubleTierPooling(MILModel):
             distilled = [self._distilled(bag, seen, *one) for one in zip(made, deals, range(len(deals)), strict=True)]
             weights = torch.stack([self._weights(*pair) for pair in zip(made, distilled, strict=True)])  # (splits, N)
             logits = weights.mean(dim=0) @ seen.evidence + self.head.bias
-            return BagOutput(logits, self._scores(bag, seen, deals, distilled, weights) if scores else {})
+            return BagOutput(logits, self._scores(bag, seen, deals, made, distilled, weights) if scores else {})
 
     def absorb_standardisation(self, mean: Tensor, std: Tensor) -> None:
         """Fold the standardisation into the projection; see `MILModel.absorb_standardisation`."""
@@ -133,7 +135,7 @@ class DoubleTierPooling(MILModel):
         return (torch.stack(order) % count).to(device)
 
     def _hidden(self, rows: Tensor) -> Tensor:
-        hidden: Tensor = self.dropout(torch.relu_(self.projection(rows)))
+        hidden: Tensor = self.dropout(torch.relu_(linear(self.projection, rows)))
         return hidden
 
     def _margin(self, h: Tensor) -> Tensor:
@@ -158,11 +160,11 @@ class DoubleTierPooling(MILModel):
             e1 = self.energy1(h)
             if self.card.config["distillation"] == "afs":
                 means.add(e1, h)
-            parts2 = self.energy2.parts(h) if scores else h.new_empty(len(h), 0)
-            return e1, self._margin(h), h @ self.head.weight.T, parts2
+            parts2 = self.energy2.parts(h) if scores else ()
+            return e1, self._margin(h), h @ self.head.weight.T, *parts2
 
-        e1, margin, evidence, parts2 = read_together(bag, weight, read)
-        return _Seen(e1, margin, evidence, parts2, means.means())
+        e1, margin, evidence, *parts2 = read_together(bag, weight, read)
+        return _Seen(e1, margin, evidence, means.means(), tuple(parts2))
 
     def _distilled(self, bag: Tensor, seen: _Seen, made: Tensor, groups: Tensor, deal: int) -> Tensor:
         """Return the distilled features (K, hidden) of one deal; `made` says of what."""
@@ -192,14 +194,14 @@ class DoubleTierPooling(MILModel):
         return torch.softmax(self.energy2(distilled), dim=0) @ made
 
     def _scores(
-        self, bag: Tensor, seen: _Seen, deals: Tensor, distilled: list[Tensor], weights: Tensor
+        self, bag: Tensor, seen: _Seen, deals: Tensor, made: list[Tensor], distilled: list[Tensor], weights: Tensor
     ) -> dict[str, Score]:
         check_finite(seen.evidence, seen.e1)
         evidence = seen.evidence.cpu().double()
         omega = weights.mean(dim=0).cpu().double()
         changes = torch.zeros_like(evidence)
-        for groups, d in zip(deals, distilled, strict=True) if len(bag) > 1 else ():
-            changes += self._changes(bag, seen, groups, d) / len(deals)
+        for groups, of, d in zip(deals, made, distilled, strict=True) if len(bag) > 1 else ():
+            changes += self._changes(bag, seen, groups, of, d) / len(deals)
         return {
             "attention": Score(torch.softmax(seen.e1.cpu().double(), dim=0).float(), "attention"),
             "contribution": contribution(omega[:, None] * evidence),
@@ -209,13 +211,12 @@ class DoubleTierPooling(MILModel):
             ),
         }
 
-    def _changes(self, bag: Tensor, seen: _Seen, groups: Tensor, distilled: Tensor) -> Tensor:
+    def _changes(self, bag: Tensor, seen: _Seen, groups: Tensor, made: Tensor, distilled: Tensor) -> Tensor:
         """Return (N, C): how much the logits of one deal fall when patch i is left out of its group.
 
         Where distillation takes single patches, only those change anything. They, and patches with so much of their
         group's attention that the closed form loses digits, are left out for real.
         """
-        made = self._distil(seen, groups)
         pooled = self._weights(made, distilled).cpu().double() @ seen.evidence.cpu().double()
         special = made.argmax(dim=1)
         if self.card.config["distillation"] == "afs":
@@ -244,22 +245,26 @@ class DoubleTierPooling(MILModel):
 
     def _changes_of_means(self, seen: _Seen, groups: Tensor, distilled: Tensor, made: Tensor, pooled: Tensor) -> Tensor:
         evidence = seen.evidence.cpu().double()
-        e2, parts2 = self.energy2(distilled), self.energy2.parts(distilled)
         evidence_of = made.cpu().double() @ evidence  # (K, C) = W_2 z
-        changes = torch.zeros_like(evidence)
-        for k, g in enumerate(_present(groups)):
-            rows = (groups == g).nonzero().squeeze(1)
-            a = made[k, rows, None]
-            ratio = a / (1 - a).clamp_min(torch.finfo(a.dtype).tiny)  # z less i is z + a / (1 - a) (z - h)
-            blocks = zip(torch.split(rows, BLOCK_ROWS), torch.split(ratio, BLOCK_ROWS), strict=True)
-            moved = [self.energy2.of_parts(parts2[k] + of * (parts2[k] - seen.parts2[at])) for at, of in blocks]
-            energies = e2.repeat(len(rows), 1)  # (n, K)
-            energies[:, k] = torch.cat(moved)
-            shares = torch.softmax(energies.cpu().double(), dim=1)
-            less = evidence_of[k] + ratio.cpu().double() * (evidence_of[k] - evidence[rows.cpu()])  # (n, C)
-            others = shares @ evidence_of - shares[:, k, None] * evidence_of[k]
-            changes[rows.cpu()] = pooled - others - shares[:, k, None] * less
-        return changes
+        group = torch.bucketize(groups, torch.tensor(_present(groups), device=groups.device))  # (N,) which of the K
+        a = made.gather(0, group[None]).T  # (N, 1)
+        ratio = a / (1 - a).clamp_min(torch.finfo(a.dtype).tiny)  # z less i is z + a / (1 - a) (z - h)
+        energies = self._energies_without(seen, group, ratio, distilled).cpu().double()
+        shares = torch.softmax(energies, dim=1)  # (N, K)
+        group, ratio = group.cpu(), ratio.cpu().double()
+        less = ratio * (evidence_of[group] - evidence)  # (N, C): W_2 of z less i, less W_2 z
+        return pooled - shares @ evidence_of - shares.gather(1, group[:, None]) * less
+
+    def _energies_without(self, seen: _Seen, group: Tensor, ratio: Tensor, distilled: Tensor) -> Tensor:
+        """Return e2 of the K groups (N, K) when patch i is left out of its own: e2 of z + ratio (z - h) there."""
+        energies: Tensor = self.energy2(distilled).repeat(len(group), 1)
+        whole = self.energy2.parts(distilled)
+        for start in range(0, len(group), _ROWS):
+            at = slice(start, start + _ROWS)
+            pairs = ((of[group[at]], part[at]) for of, part in zip(whole, seen.parts2, strict=True))
+            moved = (torch.addcmul(z, ratio[at], z - own) for z, own in pairs)
+            energies[at].scatter_(1, group[at, None], self.energy2.of_parts_(*moved)[:, None])
+        return energies
 
 
 def _present(groups: Tensor) -> list[int]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._card import ModelCard
+from ._product import linear
 from .attention import AttentionPooling
 
 
@@ -26,6 +27,6 @@ class GatedAttentionPooling(AttentionPooling):
         self.attention_U = nn.Linear(int(card.config["hidden"]), int(card.config["attention_dim"]))
 
     def _energy(self, h: Tensor) -> Tensor:
-        gated = torch.tanh_(self.attention_V(h)) * torch.sigmoid_(self.attention_U(h))  # (n, attention_dim)
+        gated = torch.tanh_(linear(self.attention_V, h)) * torch.sigmoid_(linear(self.attention_U, h))
         energy: Tensor = self.attention_w(gated).squeeze(1)
         return energy  # (n,)

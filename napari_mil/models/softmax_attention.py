@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._product import linear
 from .attention import AttentionPooling
 
 
@@ -20,6 +21,6 @@ class SoftmaxAttentionPooling(AttentionPooling):
     """
 
     def _energy(self, h: Tensor) -> Tensor:
-        query = torch.nn.functional.leaky_relu_(self.attention_V(h))  # (n, attention_dim)
+        query = torch.nn.functional.leaky_relu_(linear(self.attention_V, h))  # (n, attention_dim)
         energy: Tensor = self.attention_w(query).squeeze(1)
         return energy  # (n,)
