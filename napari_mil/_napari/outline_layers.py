@@ -78,6 +78,9 @@ def drawn_layer_data(annotations: Sequence[Annotation], slide: SlideRef, name: s
         "class_name": np.array([annotations[n].class_name for n in owner], object),
         "name": np.array([annotations[n].name for n in owner], object),
     }
+    # napari would have what is drawn next belong to the last outline of all
+    last = annotations[owner[-1]].class_name if owner else ""
+    attributes["feature_defaults"] = {"outline": np.nan, "hole": False, "class_name": last, "name": ""}
     if owner:
         attributes["edge_color"] = np.array([[*colours[annotations[n].class_name], 255] for n in owner]) / 255
     attributes["metadata"] = {KEY: {"annotation_of": slide.quickhash, "colours": colours}}
@@ -257,13 +260,26 @@ def _drawn_in(layer: Shapes, slide_layer: Layer, colours: dict[str, Rgb]) -> Cal
     class_names, names = ([_word(word) for word in features[column]] for column in ("class_name", "name"))
 
     def made() -> list[Annotation]:
-        corners = [place(ring) for ring in rings]
+        corners = [
+            place(_as_loaded(ring) if owner is not None else ring) for ring, owner in zip(rings, owners, strict=True)
+        ]
         # a ring that was loaded stays one, also where somebody has pulled its end away
         whole = ["polygon" if owner is not None else kind for owner, kind in zip(owners, kinds, strict=True)]
         found = shape_annotations(corners, whole, belongs_to=owners, holes=holes, class_names=class_names, names=names)
         return [replace(one, color=colours.get(one.class_name)) for one in found]
 
     return made
+
+
+def _as_loaded(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a ring without the point halfway along its first edge at which its layer has it begin and end."""
+    if (
+        len(ring) > 4
+        and np.array_equal(ring[0], ring[-1])
+        and np.allclose(ring[0], (ring[1] + ring[-2]) / 2, atol=1e-6)
+    ):
+        return ring[1:-1]
+    return ring
 
 
 def _word(value: Any) -> str:
@@ -273,6 +289,11 @@ def _word(value: Any) -> str:
 def _to_slide(layer: Layer, slide_layer: Layer) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return what takes (row, col) in a layer to the slide's level-0 pixels, (x, y), pixel edges on whole numbers."""
     origin, down, right = (np.asarray(layer.data_to_world(p))[-2:] for p in ((0, 0), (1, 0), (0, 1)))
-    axes = np.stack([down - origin, right - origin])
     at, scale = np.asarray(slide_layer.translate[-2:]), np.asarray(slide_layer.scale[-2:])
-    return lambda ring: np.asarray(((ring[:, -2:] @ axes + origin - at) / scale + 0.5)[:, ::-1])
+
+    def placed(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+        # no matrix product, which rounds a ring's last corner otherwise than its first: it would not close any more
+        world = ring[:, -2:-1] * (down - origin) + ring[:, -1:] * (right - origin) + origin
+        return np.asarray(((world - at) / scale + 0.5)[:, ::-1])
+
+    return placed
