@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NapariMilError, SlideError
+from .display import display_problem
 
 if TYPE_CHECKING:
     import napari
@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
 PANEL = "Where did the model look?"
 GALLERY = "Gallery of patches"
-
-
-def has_display() -> bool:
-    """Tell whether a window can be opened here: always but on Linux without X or Wayland.
-
-    Returns
-    -------
-    bool
-        True where a window can be expected to open.
-    """
-    if sys.platform != "linux":
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def view_slide(
@@ -54,11 +41,12 @@ def view_slide(
     Raises
     ------
     NapariMilError
-        If a file cannot be opened, or there is no display.
+        If a file cannot be opened, or no window on this display.
     """
-    if not has_display():
+    problem = display_problem()
+    if problem:
         raise NapariMilError(
-            "There is no display to open a window on. On a server, run the slide without one: napari-mil run --help."
+            f"No window can be opened here ({problem}). On a server, run the slide without one: napari-mil run --help."
         )
     build_viewer(slide, map_file=map_file, slide_mpp=slide_mpp)
     import napari
