@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ from ._registry import empty_model
 
 _ENVELOPES = ("state_dict", "model_state_dict", "model")  # under which training scripts keep the weights
 _PREFIXES = ("module.", "model.")  # of torch's DataParallel and of Lightning
+
+# projects whose layouts are not read, by a name that their tensors have: what they compute differs from ours
+_NOT_READ: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("MIL-Lab", lambda name: name.startswith("patch_embed.")),
+    ("STAMP", lambda name: "project_features." in name),
+)
 
 # what training scripts store beside the weights: numbers of numpy; making one runs nothing else
 _NUMBERS: list[Any] = [
@@ -59,11 +65,7 @@ def load_foreign(path: Path) -> MILModel:
     names = frozenset(state)
     layout = next((layout for layout in LAYOUTS if layout.known_by(names)), None)
     if layout is None:
-        known = ", ".join(layout.title for layout in LAYOUTS)
-        raise ModelError(
-            f"The weights in {path.name} are of no model known here (they begin with {', '.join(sorted(names)[:3])}). "
-            f"These can be read: {known}."
-        )
+        raise ModelError(_unknown(path.name, names))
     asked = _Asked(layout.tidy(state))
     try:
         converted = layout.convert(asked)
@@ -77,6 +79,16 @@ def load_foreign(path: Path) -> MILModel:
             "would not answer as it did. Check which version wrote it."
         )
     return _build(path, layout, converted)
+
+
+def _unknown(file: str, names: frozenset[str]) -> str:
+    """Say that the names of a file's tensors are of no layout known here, and what can be done."""
+    whose = next((f", but as {project} names them" for project, mark in _NOT_READ if any(map(mark, names))), "")
+    known = ", ".join(layout.title for layout in LAYOUTS)
+    return (
+        f"The weights in {file} ({', '.join(sorted(names)[:3])}) are not named as in a layout that can be read here"
+        f"{whose}: train a model on the same features (napari-mil train), or give a checkpoint of {known}."
+    )
 
 
 class _Asked(dict[str, Tensor]):

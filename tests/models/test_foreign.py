@@ -195,7 +195,10 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"layer.weight": torch.zeros(2)}, r"of no model known here.*layer\.weight.*can be read: .*CLAM"),
+        (
+            {"layer.weight": torch.zeros(2)},
+            r"\(layer\.weight\) are not named as in a layout that can be read here: train",
+        ),
         ({"epoch": 3}, "holds no named tensors"),
         (torch.zeros(3), "holds no named tensors"),
         ({k: v for k, v in xmil_state().items() if k != "classifier.bias"}, r"lacks 'classifier\.bias'"),
@@ -209,3 +212,27 @@ def test_weights_that_make_no_known_model_are_refused_with_the_reason(tmp_path, 
     torch.save(content, tmp_path / "m.pt")
     with pytest.raises(ModelError, match=message):
         load_model(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize(
+    ("whose", "names"),
+    [
+        ("MIL-Lab", ["patch_embed.0.weight", "patch_embed.0.bias", "attention.weight"]),
+        ("STAMP", ["vision_transformer.class_token", "vision_transformer.project_features.0.weight"]),
+    ],
+)
+def test_layouts_that_are_not_read_are_named_with_a_remedy_in_one_sentence(tmp_path, whose, names):
+    torch.save({"state_dict": {name: torch.zeros(2) for name in names}}, tmp_path / "best.pt")
+    with pytest.raises(ModelError) as refused:
+        load_model(tmp_path / "best.pt")
+    said = str(refused.value)
+    assert said.startswith(f"The weights in best.pt ({', '.join(sorted(names))}) are not named as in a layout")
+    assert f"but as {whose} names them: train a model on the same features (napari-mil train), or give a" in said
+    assert said.endswith("CLAM, xMIL AttentionMIL, DSMIL, DTFD-MIL, torchmil ABMIL, torchmil DSMIL, TransMIL.")
+    assert said.count(". ") == 0
+
+
+def test_a_lightning_checkpoint_by_its_own_ending_says_what_can_be_opened(tmp_path):
+    torch.save({"state_dict": {"model.project_features.0.weight": torch.zeros(2)}}, tmp_path / "model.ckpt")
+    with pytest.raises(ModelError, match=r"model\.ckpt is not a readable safetensors .*\.pt files of weights alone"):
+        load_model(tmp_path / "model.ckpt")
