@@ -140,7 +140,7 @@ def test_the_lasso_marks_patches_on_the_slide_and_the_mouse_marks_the_point(comp
 def test_side_by_side_shares_the_slide_locks_the_cameras_and_opens_at_the_same_field(compared, qtbot) -> None:
     viewer, tab = compared
     camera(viewer).center, camera(viewer).zoom = (0.0, 211.0, 322.0), 3.0
-    canvas = viewer.window._qt_window.centralWidget().size()
+    canvas = tab._canvas().native.size()
     tab.show_side_by_side()
     views = tab.window_of_views
     assert len(views.panes) == min(4, len(tab.comparison.maps))
@@ -185,6 +185,29 @@ def test_views_side_by_side_show_what_the_heatmap_tab_leaves_and_close_with_the_
     tab.show_side_by_side()
     assert tab.window_of_views is None
     assert "is not open" in tab.fields.note.text()
+
+
+def test_closed_views_take_nothing_from_the_main_canvas(compared, qtbot) -> None:
+    """By their numbers, OpenGL's names of buffers are the same in each canvas: deleting one's deleted another's."""
+    viewer, tab = compared
+    overlay, drawn = tab.window().findChild(MILPanel).heatmap_tab.overlay, []
+    tab._canvas()._scene_canvas.events.draw.connect(lambda event: drawn.append(True), position="last")
+
+    def draws() -> None:
+        drawn.clear()
+        tab._canvas()._scene_canvas.update()
+        qtbot.waitUntil(lambda: bool(drawn))
+
+    for count in (3, 5):
+        tab.show_side_by_side()
+        qtbot.waitExposed(tab.window_of_views)
+        overlay.cut("count", count)
+        draws()
+        picture = viewer.screenshot(flash=False)
+        tab.window_of_views.close()
+        qtbot.wait(50)
+        draws()
+        np.testing.assert_array_equal(viewer.screenshot(flash=False), picture)
 
 
 def test_views_side_by_side_close_with_the_main_window(compared, qtbot) -> None:

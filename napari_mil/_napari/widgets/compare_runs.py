@@ -65,7 +65,11 @@ class PoolingRuns(QObject):
         if self.going:
             return
         known = [one.map.model for one in map(overlay_of, layers) if one is not None]
-        entries = [entry for entry in compatible(amap, model_entries()) if entry.card not in known]
+        entries = []
+        for entry in compatible(amap, model_entries()):
+            if entry.card is not None and entry.card not in known:  # a model may be there as two files
+                known.append(entry.card)
+                entries.append(entry)
         if not entries:
             self.said.emit("No other model takes these features. Add models to the models folder.")
             return

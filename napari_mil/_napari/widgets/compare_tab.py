@@ -22,7 +22,7 @@ from .compare_fields import CompareFields
 from .compare_runs import PoolingRuns
 from .compare_table import agreement_html
 from .compare_two import TwoMaps
-from .compare_views import CompareWindow
+from .compare_views import CompareWindow, make_current
 
 if TYPE_CHECKING:
     import napari
@@ -74,7 +74,7 @@ class CompareTab(QWidget):
         viewer, fields = self._viewer, self.fields
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
             event.connect(self.refresh_maps)
-        viewer.layers.events.removed.connect(self._layer_removed)
+        viewer.layers.events.removing.connect(self._layer_removing)
         viewer.cursor.events.position.connect(self._follow_mouse)
         self._soon.timeout.connect(self._cut_anew)
         self.runs.said.connect(fields.note.setText)
@@ -104,13 +104,16 @@ class CompareTab(QWidget):
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
             event.disconnect(self.refresh_maps)
-        events.removed.disconnect(self._layer_removed)
+        events.removing.disconnect(self._layer_removing)
         self._viewer.cursor.events.position.disconnect(self._follow_mouse)
         if self._session is not None:
             self._session.leaving.disconnect(self._show_one)
             self._session.flip_wanted.disconnect(self.flip)
             self._session = None
-        self._close_views()
+        if self.window_of_views is not None:
+            self.window_of_views.closed.disconnect(self._views_closed)  # by then there may be no canvas any more
+            self._close_views()
+            self.window_of_views = None
         self.two.release()
 
     @property
@@ -188,7 +191,7 @@ class CompareTab(QWidget):
         window.closed.connect(self._views_closed)
         self.window_of_views = window
         window.show()
-        view, canvas = camera(self._viewer), self._canvas_widget().size()
+        view, canvas = camera(self._viewer), self._canvas().native.size()
         window.show_field(view.center, (canvas.height() / view.zoom, canvas.width() / view.zoom))
 
     def _close_views(self) -> None:
@@ -197,12 +200,18 @@ class CompareTab(QWidget):
 
     def _views_closed(self) -> None:
         self.window_of_views = None
+        make_current(self._canvas())
 
-    def _layer_removed(self, event: Any) -> None:
-        """Close the views of a slide that is closed: they read through it."""
-        if self.window_of_views is not None and self.window_of_views.slide_layer is event.value:
+    def _layer_removing(self, event: Any) -> None:
+        """Close the views of a slide that is about to be closed: they read through it."""
+        views = self.window_of_views
+        if views is None:
+            return
+        leaving = self._viewer.layers[event.index]
+        if views.slide_layer is getattr(leaving, "__wrapped__", leaving):
             self._close_views()
             self.fields.note.setText("The slide was closed, and the views of its maps side by side with it.")
+        make_current(self._canvas())
 
     def _show_runs(self) -> None:
         self.fields.cancel.setVisible(self.runs.going)
@@ -313,9 +322,8 @@ class CompareTab(QWidget):
         known = 0 <= at < len(self._places) and self._places.tiles[at] == tile
         scatter.mark(at if known else None)
 
-    def _canvas_widget(self) -> QWidget:
-        window = getattr(self._viewer, "__wrapped__", self._viewer).window._qt_window
-        return window.centralWidget()
+    def _canvas(self) -> Any:
+        return getattr(self._viewer, "__wrapped__", self._viewer).window._qt_window._qt_viewer.canvas
 
 
 def _map_of(layer: Layer) -> AttentionMap:

@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 MOST_VIEWS = 4
 
 
+def make_current(canvas: Any) -> None:
+    """Have OpenGL mean a canvas, before layers are taken from it.
+
+    napari then deletes their textures and buffers at once, by number, in whichever canvas was drawn last: of several,
+    another one would lose its own of the same numbers, and fail at its next drawing.
+
+    Parameters
+    ----------
+    canvas : VispyCanvas
+        napari's.
+    """
+    canvas._scene_canvas.set_current()
+
+
 class MapPane(QWidget):
     """One map over its slide, in a canvas of its own that reads through the same tiles.
 
@@ -88,6 +102,7 @@ class MapPane(QWidget):
         """Let go of slide and canvas; the slide itself goes on in the main window."""
         if self.stream is not None:
             self.stream.stop(rest=False)
+        make_current(self.qt_viewer.canvas)
         self.model.layers.clear()
         self.qt_viewer.close()
         self.qt_viewer.deleteLater()
