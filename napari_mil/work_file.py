@@ -11,8 +11,8 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
-from .annotations import Annotation, read_annotations, write_geojson
+from .annotations import read_annotations, write_geojson
 from .errors import NapariMilError, SlideMovedError, WorkError
 from .files import replacing
-from .maps import AttentionMap, PatchTags, read_map, read_tags, write_map
+from .maps import read_map, read_tags, write_map
 from .results import same_slide
 from .slides import SlideRef, open_slide
 from .tiling import TissueMask
+from .work import DockPlace, Outlined, ShownMap, View, Work
 
 if TYPE_CHECKING:
     from .slides import Slide
@@ -37,97 +38,6 @@ _FORMAT = "napari-mil work"
 _INDEX, _TISSUE = "work.json", "tissue.png"
 _MOST_BYTES = 4 << 30
 """Unpacked, all together: no work comes near it, but an archive made to fill a disk does."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShownMap:
-    """A map and how it is looked at.
-
-    Parameters
-    ----------
-    map : AttentionMap
-        With its raw scores.
-    name : str
-        What its layer is called.
-    settings : mapping
-        As `HeatmapSettings.to_record` gives it.
-    visible : bool
-        Whether it is seen.
-    """
-
-    map: AttentionMap
-    name: str
-    settings: Mapping[str, Any]
-    visible: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outlined:
-    """One layer of annotations.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        Outlines; kept to a hundredth of a pixel.
-    name : str
-        What the layer is called.
-    roles : mapping of str to str
-        "target", "exclude" or "neither" of each class that a person gave one.
-    visible : bool
-        Whether it is seen.
-    """
-
-    annotations: Sequence[Annotation]
-    name: str
-    roles: Mapping[str, str] = field(default_factory=dict)
-    visible: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What of a slide is seen.
-
-    Parameters
-    ----------
-    l0_center : (float, float)
-        Level-0 (row, col) in the middle, 0 being the slide's corner.
-    zoom : float
-        Screen pixels per level-0 pixel.
-    """
-
-    l0_center: tuple[float, float]
-    zoom: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
-    """The work on one slide.
-
-    Parameters
-    ----------
-    slide : SlideRef
-        Which slide, where it lay, at which scale it is shown.
-    maps : sequence of ShownMap
-        Bottom first.
-    annotations : sequence of Outlined
-        Bottom first.
-    tags : PatchTags
-        Ticks and tags of patches.
-    tissue : TissueMask or None
-        As painted.
-    view : View or None
-        Where one was.
-    docks : sequence of str
-        Names of the docks that were open, and of the panel's tab in front.
-    """
-
-    slide: SlideRef
-    maps: Sequence[ShownMap] = ()
-    annotations: Sequence[Outlined] = ()
-    tags: PatchTags = field(default_factory=PatchTags)
-    tissue: TissueMask | None = None
-    view: View | None = None
-    docks: Sequence[str] = ()
 
 
 def write_work(path: str | os.PathLike[str], work: Work) -> Path:
@@ -285,7 +195,7 @@ def _record(work: Work) -> dict[str, Any]:
         "tags": work.tags.to_record(),
         "tissue": None if work.tissue is None else {"file": _TISSUE, "origin": work.tissue.origin},
         "view": None if work.view is None else asdict(work.view),
-        "docks": list(work.docks),
+        "docks": None if work.docks is None else [asdict(place) for place in work.docks],
     }
 
 
@@ -332,8 +242,23 @@ def _build(record: Mapping[str, Any], archive: zipfile.ZipFile, folder: Path) ->
         read_tags(record["tags"]),
         None if tissue is None else _mask(archive.read(tissue["file"]), slide, str(tissue["origin"])),
         None if view is None else View((float(view["l0_center"][0]), float(view["l0_center"][1])), float(view["zoom"])),
-        [str(name) for name in record["docks"]],
+        _docks(record["docks"]),
     )
+
+
+def _docks(record: Any) -> tuple[DockPlace, ...] | None:
+    """Return where docks were; what cannot be understood is left out, since a window can do without."""
+    if not isinstance(record, list) or not all(isinstance(entry, dict) for entry in record):
+        return None
+    found = []
+    for entry in record:
+        area, geometry = entry.get("area"), entry.get("geometry")
+        if area not in ("left", "right", "top", "bottom") or not isinstance(geometry, list) or len(geometry) != 4:
+            continue
+        left, top, width, height = (int(number) for number in geometry)
+        flags = entry.get("floating") is True, (left, top, width, height), entry.get("front") is True
+        found.append(DockPlace(str(entry.get("name")), area, *flags, str(entry.get("tab", ""))))
+    return tuple(found)
 
 
 def _png(mask: TissueMask) -> bytes:

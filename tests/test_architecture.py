@@ -22,7 +22,7 @@ FLOORS = [
     {"annotations"},
     {"evaluation"},
     {"export"},
-    {"results", "work_file", "help_pages"},
+    {"results", "work", "work_file", "help_pages"},
     {"given", "kept_features"},
     {"pipeline"},
     {"cohort", "describe", "describe_features", "describe_evaluation", "encoder_list", "console"},

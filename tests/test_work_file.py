@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 
 from napari_mil.annotations import Annotation
 from napari_mil.errors import SlideMovedError, WorkError
@@ -19,12 +20,9 @@ from napari_mil.maps import AttentionMap, MapScore, PatchPlace, PatchTags, Predi
 from napari_mil.models import ModelCard
 from napari_mil.slides import SlideRef, open_slide
 from napari_mil.tiling import TileGrid, TissueMask
+from napari_mil.work import DockPlace, Outlined, ShownMap, View, Work, held_by
 from napari_mil.work_file import (
     FORMAT_VERSION,
-    Outlined,
-    ShownMap,
-    View,
-    Work,
     is_work_file,
     open_work_slide,
     read_work,
@@ -65,7 +63,10 @@ def work(small_slide: Path, tmp_path: Path) -> Work:
         PatchTags().ticked([PatchPlace(0, 64, 64.0)], True).tagged([PatchPlace(0, 64, 64.0)], "mitosis"),
         tissue,
         View((12.5, 99.0), 0.125),
-        ["MILPanel", "tab:Annotate"],
+        (
+            DockPlace("MILPanel", "right", False, (1000, 40, 366, 700), tab="Annotate"),
+            DockPlace("HelpPage", "right", True, (-30, 20, 560, 600), front=False),
+        ),
     )
 
 
@@ -74,7 +75,7 @@ def test_all_of_it_comes_back(work: Work, tmp_path: Path) -> None:
     assert (file.name, is_work_file(file)) == ("case 17.napari-mil", True)
     assert file.stat().st_size < 50_000
     back = read_work(file)
-    assert (back.slide, back.tags, back.view, list(back.docks)) == (work.slide, work.tags, work.view, list(work.docks))
+    assert (back.slide, back.tags, back.view, back.docks) == (work.slide, work.tags, work.view, work.docks)
     [shown] = back.maps
     assert shown.map.scores["attention"].raw.tobytes() == RAW.tobytes()
     assert (shown.name, shown.settings, shown.visible) == ("First", {"score": "attention", "threshold": 0.25}, False)
@@ -197,3 +198,47 @@ def test_a_save_that_fails_leaves_the_older_file(work: Work, tmp_path: Path, mon
     monkeypatch.undo()
     assert file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.napari-mil", "case 17.tif"]
+
+
+def test_work_that_was_written_and_read_is_held_by_itself_and_changes_are_named(work: Work, tmp_path: Path) -> None:
+    back = read_work(write_work(tmp_path / "a", work))
+    held = held_by(back, work)
+    assert (held.maps, held.annotations, held.tissue, held.lost) == ((0,), (0, 1), True, ())
+    nothing = replace(work, maps=(), annotations=(), tags=PatchTags(), tissue=None)
+    assert held_by(back, nothing).lost == ()
+    assert held_by(nothing, back).lost == (
+        "1 map",
+        "1 layer of annotations",  # the empty one is no loss
+        "the tissue as painted",
+        "ticks and tags",
+    )
+    [shown], [mine, empty] = work.maps, work.annotations
+    [outline] = mine.annotations
+    raw = RAW.copy()
+    raw[0] = np.nextafter(raw[0], 1)
+    other = replace(shown.map, scores={"attention": MapScore(raw, "attention")})
+    assert held_by(back, replace(work, maps=[replace(shown, map=other)])).lost == ("1 map",)
+    assert held_by(back, replace(work, maps=[shown, shown])).lost == ("1 map",)
+    for changed in (
+        replace(outline, class_name="Stroma"),
+        replace(outline, name="B"),
+        replace(outline, color=(1, 2, 4)),
+        replace(outline, geometry=shapely.affinity.translate(outline.geometry, 0.1)),
+        replace(outline, geometry=shapely.box(0, 0, 100, 80.25)),
+    ):
+        edited = replace(work, annotations=[replace(mine, annotations=[changed]), empty])
+        assert held_by(back, edited).lost == ("1 layer of annotations",)
+        assert held_by(back, edited).annotations[0] is None
+    two = replace(work, annotations=[empty, replace(mine, name="copy"), mine])
+    assert held_by(back, two).annotations == (2, 0), "the one of the same name first"
+    assert held_by(back, two).lost == ("1 layer of annotations",)
+
+
+def test_where_docks_were_is_left_out_where_it_cannot_be_understood(work: Work, tmp_path: Path) -> None:
+    file = write_work(tmp_path / "a", work)
+    assert read_work(rewritten(file, docks=["MILPanel", "tab:Run"])).docks is None
+    good = {"name": "Gallery", "area": "bottom", "floating": False, "geometry": [0, 0, 9, 9], "front": True}
+    bad = [{"name": "x"}, {**good, "area": "middle"}, {**good, "geometry": [1]}]
+    assert read_work(rewritten(file, docks=[*bad, good])).docks == (
+        DockPlace("Gallery", "bottom", False, (0, 0, 9, 9)),
+    )

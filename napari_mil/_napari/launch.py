@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PANEL = "Where did the model look?"
 GALLERY = "Gallery of patches"
+TRAIN = "Train a model"
 
 
 def view_slide(
@@ -145,8 +146,7 @@ def show_panel(viewer: napari.Viewer) -> Any:
     MILPanel
         The panel.
     """
-    _, panel = viewer.window.add_plugin_dock_widget("napari-mil", PANEL)
-    return panel
+    return show_plugin_dock(viewer, PANEL)
 
 
 def open_panel() -> None:
@@ -171,9 +171,27 @@ def show_gallery(viewer: napari.Viewer) -> Any:
     Gallery
         The gallery.
     """
-    dock, gallery = viewer.window.add_plugin_dock_widget("napari-mil", GALLERY)
+    return show_plugin_dock(viewer, GALLERY)
+
+
+def show_plugin_dock(viewer: napari.Viewer, name: str) -> Any:
+    """Show one of the plugin's panels in a viewer, once, also where its dock was hidden.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    name : str
+        As the plugin's manifest lists it.
+
+    Returns
+    -------
+    QWidget
+        The panel.
+    """
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-mil", name)
     dock.show()
-    return gallery
+    return panel
 
 
 def open_gallery() -> None:

@@ -8,34 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QLabel
+from qtpy.QtWidgets import QLabel
 
 from .bag_opener import BagOpener
 from .bags import fit_width
-from .keys import (
-    FIT_KEY,
-    FLIP_KEY,
-    GALLERY_KEY,
-    HIDE_KEY,
-    NEXT_KEY,
-    PREVIOUS_KEY,
-    REDO_KEY,
-    SAVE_KEY,
-    UNDO_KEY,
-    ZOOM_KEYS,
-    Key,
-    bind_held_key,
-    bind_keys,
-)
-from .layers import fit_slide, mpp_of, slide_layer_data, slide_of
-from .magnification import PRESETS, view_words
+from .docks import SessionDocks
+from .layers import fit_slide, mpp_of, slide_of
+from .magnification import view_words
 from .navigation import (
-    Neighbour,
     SlideSwitch,
     belongings,
-    find_neighbour,
     front_slide,
     layer_of_slide,
     magnify,
@@ -44,25 +28,21 @@ from .navigation import (
 )
 from .outline_layers import fit_outlines
 from .overlay import front_overlay, overlay_of
+from .session_keys import bind_session_keys
+from .stepping import Stepping
 from .streaming import Stream, stream_of
 from .tags import TagBook
 from .viewers import camera
-from .widgets.help_page import HelpPage
-from .widgets.overview import Overview
-from .widgets.slide_details import SlideDetails
 from .work_file import WorkKeeper, remember
-from .worker import Job, JobSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import napari
     from napari.layers import Layer
-    from qtpy.QtWidgets import QMainWindow, QWidget
+    from qtpy.QtWidgets import QMainWindow
 
-OVERVIEW = "Overview"
-DETAILS = "Slide details"
-HELP = "Help"
+    from .widgets.help_page import HelpPage
+    from .widgets.overview import Overview
+    from .widgets.slide_details import SlideDetails
 
 
 class Session(QObject):
@@ -77,8 +57,9 @@ class Session(QObject):
     """
 
     leaving = Signal()
-    flip_wanted = Signal()
     """Another slide is about to take the place of the one in front."""
+    flip_wanted = Signal()
+    """Of two maps compared the other is to be shown."""
 
     def __init__(self, viewer: napari.Viewer, window: QMainWindow) -> None:
         super().__init__(window)
@@ -88,14 +69,12 @@ class Session(QObject):
         self._streams: dict[int, Stream] = {}
         self._fresh: list[Layer] = []
         self._switch = SlideSwitch(viewer)
-        self._stepping = JobSlot()
+        self._stepping = Stepping(viewer, self.bring_forward)
         self.bags = BagOpener(viewer, window.centralWidget())
         self.tags = TagBook()
         self.work = WorkKeeper(self)
-        self.overview = Overview()
-        self.details: SlideDetails | None = None
-        self.help: HelpPage | None = None
-        self._dock(self.overview, OVERVIEW, "left")
+        self._docks = SessionDocks(viewer)
+        self._docks.keep_overview()
         self.where = QLabel(window)
         self.where.setContentsMargins(8, 0, 8, 0)
         window.statusBar().addPermanentWidget(self.where)
@@ -125,6 +104,21 @@ class Session(QObject):
             raise RuntimeError("the viewer has been closed")
         return viewer
 
+    @property
+    def overview(self) -> Overview:
+        """The slide in front as a whole, what is seen of it, and the slides that are open."""
+        return self._docks.overview
+
+    @property
+    def details(self) -> SlideDetails | None:
+        """What is known of the slide in front; None until somebody asks."""
+        return self._docks.details
+
+    @property
+    def help(self) -> HelpPage | None:
+        """The help; None until somebody asks."""
+        return self._docks.help
+
     def _canvas_px(self) -> tuple[int, int]:
         canvas = self.parent().centralWidget().size()
         return canvas.height(), canvas.width()
@@ -139,107 +133,32 @@ class Session(QObject):
         for event in (camera(viewer).events.zoom, camera(viewer).events.center, self._mouse):
             event.connect(self._later)
         self.overview.moved_to.connect(self._go)
-        self.overview.magnified.connect(self._magnify)
-        self.overview.chosen.connect(self._bring_forward)
+        self.overview.magnified.connect(self.magnify)
+        self.overview.chosen.connect(self.bring_forward)
         self.overview.stepped.connect(self.step)
         self.overview.details.connect(self.show_details)
-        actions: dict[Key, Callable[[], None]] = {
-            key: partial(self._magnify, preset) for key, preset in zip(ZOOM_KEYS, PRESETS, strict=True)
-        }
-        actions[FIT_KEY] = partial(self._magnify, 0.0)
-        actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(self.step, 1), partial(self.step, -1)
-        actions[UNDO_KEY], actions[REDO_KEY] = partial(self._change_map, "undo"), partial(self._change_map, "redo")
-        actions[GALLERY_KEY] = self._show_gallery
-        actions[FLIP_KEY] = self.flip_wanted.emit
-        actions[SAVE_KEY] = self.work.pick_and_save
-        bind_keys(viewer, actions)
-        bind_held_key(viewer, HIDE_KEY, self._hide_maps)
+        bind_session_keys(self)
 
     def step(self, step: int) -> None:
-        """Open the next slide in the folder (1) or the one before (-1), found and opened in a thread.
-
-        The present one goes once the other is open; with maps or outlines made from it, it stays in the list. Asked
-        again meanwhile, the session forgets what it was asked before.
-        """
-        old = front_slide(self._viewer)
-        slide = slide_of(old)
-        if old is None or slide is None:
-            return
-        self._stepping.abandon()
-        self._stepping.job = Job(
-            find_neighbour(slide, step),
-            "Next slide" if step > 0 else "Previous slide",
-            on_progress=lambda _: None,
-            on_done=partial(self._replace, old, step),
-            on_failed=lambda error: show_error(str(error)),
-            on_cancelled=lambda: None,
-        )
-
-    def _replace(self, old: Layer, step: int, beside: Neighbour) -> None:
-        """Show the slide that was found in place of the one before."""
-        if beside.passed_over:
-            names = ", ".join(name for name, _ in beside.passed_over)
-            show_warning(f"Passed over, since it cannot be opened: {names}. {beside.passed_over[0][1]}")
-        found = beside.slide
-        if found is None:
-            name = slide_of(old).name  # type: ignore[union-attr]
-            show_info(f"There is no slide {'after' if step > 0 else 'before'} {name} in its folder.")
-            return
-        known = [layer for layer in slide_layers(self._viewer) if slide_of(layer).path == found.path]  # type: ignore[union-attr]
-        if known:
-            found.close()
-            self._bring_forward(known[0])
-        else:
-            from napari.layers import Layer
-
-            self._viewer.add_layer(Layer.create(*slide_layer_data(found)))
-        if old in self._viewer.layers and not belongings(self._viewer, old):
-            self._viewer.layers.remove(old)
+        """Go to the next slide in the folder (1) or the one before (-1), see `Stepping`."""
+        self._stepping.step(step)
 
     def show_overview(self) -> None:
         """Show the overview, also when its dock was hidden or closed."""
-        self._dock(self.overview, OVERVIEW, "left").show()
+        self._docks.show_overview()
 
     def show_details(self) -> None:
         """Show all that is known of the slide in front, beside the window."""
         self._told = None
-        if self.details is None:
-            self.details = SlideDetails()
-        fresh = not _docked(self.details)
-        dock = self._dock(self.details, DETAILS, "right")
-        if fresh:
-            dock.setFloating(True)
-            dock.resize(560, 600)
-        dock.show()
+        self._docks.show_details()
         self._tell()
 
     def show_help(self, title: str = "") -> None:
         """Show the help beside the window, at the page of a panel where one is named."""
-        if self.help is None:
-            self.help = HelpPage()
-        fresh = not _docked(self.help)
-        dock = self._dock(self.help, HELP, "right")
-        if fresh:
-            dock.setFloating(True)
-            dock.resize(560, 600)
-        dock.show()
-        dock.raise_()
-        self.help.show_page(title)
-
-    def _dock(self, widget: QWidget, name: str, area: str) -> QDockWidget:
-        """Return a widget's dock; closing one by its cross, napari destroys it and lets the widget go."""
-        if not _docked(widget):
-            self._viewer.window.add_dock_widget(widget, name=name, area=area)
-            widget.show()
-        dock: QDockWidget = widget.parent()
-        return dock
+        self._docks.show_help(title)
 
     def bring_forward(self, layer: Layer) -> None:
-        """Show a slide in place of the one in front."""
-        self._bring_forward(layer)
-
-    def _bring_forward(self, layer: Layer) -> None:
-        """Show a slide; those put aside for it hold neither file nor memory until they are shown again."""
+        """Show a slide in place of the one in front; those put aside hold neither file nor memory until shown again."""
         if any(other is not layer and other.visible for other in slide_layers(self._viewer)):
             self.leaving.emit()
         front = slide_of(layer)
@@ -274,10 +193,10 @@ class Session(QObject):
         if slide is not None:
             remember(slide.path)
             self._fresh.append(layer)
-            self._dock(self.overview, OVERVIEW, "left")
+            self._docks.keep_overview()
             for event in (layer.events.visible, layer.events.name, layer.events.scale):
                 event.connect(self._later)
-            self._bring_forward(layer)
+            self.bring_forward(layer)
             self._fit()
         self._later()
 
@@ -304,7 +223,7 @@ class Session(QObject):
                 emitter.disconnect(self._later)
             left = slide_layers(self._viewer)
             if left and front_slide(self._viewer) is None:
-                self._bring_forward(left[-1])
+                self.bring_forward(left[-1])
         self._later()
 
     def _drop(self, layer: Layer) -> None:
@@ -372,29 +291,8 @@ class Session(QObject):
         if layer is not None:
             fit_slide(self._viewer, layer, self._canvas_px())
 
-    def _change_map(self, how: str) -> None:
-        overlay = front_overlay(self._viewer)
-        if overlay is not None:
-            getattr(overlay, how)()
-
-    def _hide_maps(self) -> Callable[[], None]:
-        """Hide the maps that are seen; return what shows them again."""
-        shown = [layer for layer in self._viewer.layers if layer.visible and overlay_of(layer) is not None]
-        for layer in shown:
-            layer.visible = False
-
-        def show() -> None:
-            for layer in shown:
-                layer.visible = True
-
-        return show
-
-    def _show_gallery(self) -> None:
-        from .launch import show_gallery  # which attaches sessions
-
-        show_gallery(self._viewer)
-
-    def _magnify(self, magnification: float) -> None:
+    def magnify(self, magnification: float) -> None:
+        """Show the slide in front at a magnification, 20 for 20x; at 0 the whole of it."""
         if magnification == 0:
             self._fit()
         elif not magnify(self._viewer, magnification) and front_slide(self._viewer) is not None:
@@ -419,10 +317,6 @@ def attach(viewer: napari.Viewer) -> Session | None:
     if window is None:
         return None
     return window.findChild(Session) or Session(viewer, window)
-
-
-def _docked(widget: QWidget) -> bool:
-    return isinstance(widget.parent(), QDockWidget)
 
 
 def _stop(streams: dict[int, Stream]) -> None:

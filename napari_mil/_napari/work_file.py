@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
 from ..errors import NapariMilError, SlideMovedError, WorkError
 from ..preferences import keep_recent
 from ..progress import Progress
-from ..work_file import ENDING, Outlined, Work, open_work_slide, read_work, write_work
-from .layers import slide_of
-from .navigation import front_slide
+from ..work import Held, Work, held_by
+from ..work_file import ENDING, open_work_slide, read_work, write_work
+from .layers import slide_layer_data, slide_of
+from .navigation import front_slide, layer_of_slide
 from .widgets.save_dialog import FileKind, ask_where
-from .work_layers import Drawn, gather, show_work
+from .work_layers import Gathered, claim, gather, show_work
 from .worker import Job, JobSlot
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ class WorkKeeper:
 
     def __init__(self, session: Session) -> None:
         self._session_ref = weakref.ref(session)
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, tuple[Path, Work]] = {}
+        """For each slide the file that its work was saved in or opened from last, and what that holds."""
         self.jobs = JobSlot()
 
     @property
@@ -60,7 +63,8 @@ class WorkKeeper:
         if slide is None:
             show_info("Open a slide first: there is no work to save yet.")
             return
-        usual = self._files.get(slide.quickhash, slide.path.parent / f"{slide.name}{ENDING}")
+        known = self._files.get(slide.quickhash)
+        usual = slide.path.parent / f"{slide.name}{ENDING}" if known is None else known[0]
         path = ask_where(window, "Save the work on this slide", usual, (WORK,))
         if path is not None:
             self.save(path)
@@ -85,8 +89,8 @@ class WorkKeeper:
         layer = front_slide(viewer)
         if session is None or layer is None or self.busy:
             return
-        work, drawn = gather(viewer, layer, session)
-        self._start(_write_steps(path, work, drawn), path.name, partial(self._saved, work.slide.quickhash))
+        gathered = gather(viewer, layer, session)
+        self._start(_write_steps(path, gathered), path.name, partial(self._saved, gathered))
 
     def open(self, path: Path, slide: Path | None = None) -> None:
         """Show the work in a file, beside the window; a slide that has moved is asked for.
@@ -135,19 +139,58 @@ class WorkKeeper:
             on_cancelled=lambda: setattr(self.jobs, "job", None),
         )
 
-    def _saved(self, quickhash: str, path: Path) -> None:
-        self._files[quickhash] = path
+    def _saved(self, gathered: Gathered, done: tuple[Path, Work]) -> None:
+        path, work = done
+        claim(gathered)
+        self._files[work.slide.quickhash] = path, work
         remember(path)
         show_info(f"The work on this slide is saved in {path}")
 
     def _read(self, path: Path, found: tuple[Work, Slide]) -> None:
+        """Show the work that was read; where its slide is open, first see what of that would be lost."""
         session = self._session_ref()
         if session is None:
             return
         work, slide = found
-        self._files[slide.quickhash] = path
+        layer = layer_of_slide(session.viewer, slide.quickhash)
+        if layer is not None:
+            slide.close()
+            self._compare(path, work, layer)
+            return
+        layer = session.viewer.add_layer(Layer.create(*slide_layer_data(slide)))
+        show_work(session, layer, work)
+        self._opened(path, work)
+
+    def _compare(self, path: Path, work: Work, layer: Layer) -> None:
+        session = self._session_ref()
+        if session is None or layer not in session.viewer.layers:
+            return
+        session.bring_forward(layer)
+        there = gather(session.viewer, layer, session)
+        known = self._files.get(there.shown.slide.quickhash)
+        self._start(
+            _compare_steps(path, work, there, known), path.name, partial(self._compared, path, work, layer, there)
+        )
+
+    def _compared(self, path: Path, work: Work, layer: Layer, there: Gathered, found: tuple[Held, Path | None]) -> None:
+        session = self._session_ref()
+        if session is None or layer not in session.viewer.layers:
+            return
+        held, kept = found
+        if not there.still(session):  # somebody drew meanwhile
+            self._compare(path, work, layer)
+            return
+        show_work(session, layer, work, there, held)
+        self._opened(path, work)
+        if kept is not None:
+            show_info(
+                f"The slide is as in {path.name} again. What was on it and is not in that file "
+                f"({', '.join(held.lost)}) is kept in {kept}"
+            )
+
+    def _opened(self, path: Path, work: Work) -> None:
+        self._files[work.slide.quickhash] = path, work
         remember(path)
-        show_work(session, work, slide)
 
     def _moved(self, path: Path, error: SlideMovedError) -> None:
         show_info(str(error))
@@ -165,10 +208,35 @@ def remember(path: Path) -> None:
         show_info(str(error))
 
 
-def _write_steps(path: Path, work: Work, drawn: Sequence[Drawn]) -> Steps[Path]:
+def _write_steps(path: Path, gathered: Gathered) -> Steps[tuple[Path, Work]]:
     yield Progress("Saving the work")
-    outlined = [Outlined(one.make(), one.name, one.roles, one.visible) for one in drawn]
-    return write_work(path, replace(work, annotations=outlined))
+    work = gathered.work()
+    return write_work(path, work), work
+
+
+def _compare_steps(
+    path: Path, work: Work, there: Gathered, known: tuple[Path, Work] | None
+) -> Steps[tuple[Held, Path | None]]:
+    """Hold what a slide shows against what is to be shown; set aside what would be lost.
+
+    Returns which of it stays, and the file that holds what goes: None where nothing would be lost.
+    """
+    yield Progress("Comparing with what is open")
+    now = there.work()
+    held = held_by(work, now)
+    if not held.lost:
+        return held, None
+    if known is not None and known[0] != path and known[0].is_file() and not held_by(known[1], now).lost:
+        return held, known[0]
+    yield Progress("Setting aside what is open")
+    stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H.%M.%S")
+    try:
+        return held, write_work(path.with_name(f"{path.name.removesuffix(ENDING)} before {stamp}{ENDING}"), now)
+    except WorkError as error:
+        raise WorkError(
+            f"{path.name} was not opened: on the slide there is what it does not hold ({', '.join(held.lost)}), and "
+            f"that cannot be set aside. {error} Or save the work first, Alt+S."
+        ) from error
 
 
 def _read_steps(path: Path, slide: Path | None) -> Steps[tuple[Work, Slide]]:

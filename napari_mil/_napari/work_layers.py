@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels, Layer, Shapes
-from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QTabWidget
+from napari.layers import Layer, Shapes
 
-from ..maps import PatchTags
-from ..work_file import ShownMap, View, Work
+from ..work import Held, Outlined, ShownMap, View, Work
 from .annotating import shown_ref
-from .layers import KEY, mpp_of, slide_layer_data, slide_of
+from .dock_places import dock_places, restore_docks
+from .layers import KEY, mpp_of, slide_of
 from .measuring import ROLES
-from .navigation import belongings, slide_layers
+from .navigation import slide_layers
 from .outline_layers import annotated_slide, annotations_in, drawn_layer_data, editable, still_layer_data
 from .overlay import overlay_of
 from .overlay_data import overlay_layer_data
+from .rescale import change_scale
 from .tissue import mask_layer_data, mask_of, read_mask
 from .viewers import camera
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import napari
 
     from ..annotations import Annotation
-    from ..slides import Slide
+    from ..maps import PatchTags
     from .session import Session
 
 
@@ -41,7 +40,42 @@ class Drawn:
     visible: bool
 
 
-def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> tuple[Work, list[Drawn]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """The work on a slide as it was at one moment, and the layers that it is in.
+
+    Parameters
+    ----------
+    maps, annotations : list of napari layer
+        In the order of the work.
+    tissue : napari layer or None
+        The mask.
+    state : tuple
+        Tells whether somebody has drawn, painted or tagged since.
+    """
+
+    shown: Work
+    drawn: list[Drawn]
+    maps: list[Layer]
+    annotations: list[Layer]
+    tissue: Layer | None
+    state: tuple[Any, ...]
+
+    def work(self) -> Work:
+        """Return the work, its annotations made; to be called in a thread."""
+        made = [Outlined(one.make(), one.name, one.roles, one.visible) for one in self.drawn]
+        return replace(self.shown, annotations=made)
+
+    def still(self, session: Session) -> bool:
+        """Tell whether all of it is as it was."""
+        tags = session.tags.of(self.shown.slide.quickhash)
+        present = [*self.maps, *self.annotations, *([] if self.tissue is None else [self.tissue])]
+        return all(one in session.viewer.layers for one in present) and self.state == _state(
+            self.annotations, self.tissue, tags
+        )
+
+
+def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> Gathered:
     """Return the work on a slide as it is at this moment; its annotations are still to be made, in a thread.
 
     Parameters
@@ -55,25 +89,30 @@ def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> tuple
 
     Returns
     -------
-    (Work, list)
-        Without annotations, and what makes them.
+    Gathered
+        With the layers that hold it.
     """
     ref = shown_ref(slide_layer)
-    maps, drawn, tissue = [], [], None
+    maps, drawn, mask = [], [], None
     for layer in viewer.layers:
         overlay = overlay_of(layer)
         if overlay is not None and overlay.map.slide.quickhash == ref.quickhash:
-            maps.append(ShownMap(overlay.map, layer.name, overlay.settings.to_record(), layer.visible))
+            maps.append((layer, ShownMap(overlay.map, layer.name, overlay.settings.to_record(), layer.visible)))
         elif mask_of(layer) == ref.quickhash:
-            tissue = read_mask(layer, slide_layer)
+            mask = layer
         elif _holds_annotations(viewer, layer, slide_layer):
             roles = dict(layer.metadata.get(KEY, {}).get("roles", {}))
-            drawn.append(Drawn(annotations_in(layer, slide_layer), layer.name, roles, layer.visible))
+            drawn.append((layer, Drawn(annotations_in(layer, slide_layer), layer.name, roles, layer.visible)))
     view, scale = camera(viewer), np.asarray(slide_layer.scale[-2:], float)
     at = (np.asarray(view.center[-2:]) - np.asarray(slide_layer.translate[-2:])) / scale + 0.5
     seen = View((float(at[0]), float(at[1])), float(view.zoom * scale.min()))
     tags = session.tags.of(ref.quickhash)
-    return Work(ref, maps, (), tags, tissue, seen, open_docks(session)), drawn
+    tissue = None if mask is None else read_mask(mask, slide_layer)
+    work = Work(ref, [one for _, one in maps], (), tags, tissue, seen, dock_places(session.parent()))
+    outlined = [layer for layer, _ in drawn]
+    return Gathered(
+        work, [one for _, one in drawn], [layer for layer, _ in maps], outlined, mask, _state(outlined, mask, tags)
+    )
 
 
 def _holds_annotations(viewer: napari.Viewer, layer: Layer, slide_layer: Layer) -> bool:
@@ -85,53 +124,63 @@ def _holds_annotations(viewer: napari.Viewer, layer: Layer, slide_layer: Layer) 
     return alone and isinstance(layer, Shapes) and layer.ndim == 2 and "tissue_of" not in layer.metadata.get(KEY, {})
 
 
-def show_work(session: Session, work: Work, slide: Slide) -> None:
-    """Show work on its slide: the slide's layer where it is open already, maps, annotations, tissue, tags and view.
+def _state(annotations: Sequence[Layer], tissue: Layer | None, tags: PatchTags) -> tuple[Any, ...]:
+    drawn = [
+        (tuple(hash(ring.tobytes()) for ring in one.data), one.features.to_json())
+        for one in annotations
+        if isinstance(one, Shapes)
+    ]
+    return drawn, None if tissue is None else hash(np.asarray(tissue.data).tobytes()), tags
+
+
+def show_work(
+    session: Session, layer: Layer, work: Work, there: Gathered | None = None, held: Held | None = None
+) -> None:
+    """Bring a slide to the state of some work: maps, annotations, tissue, tags, view and docks, and no other ones.
 
     Parameters
     ----------
     session : Session
         Where.
+    layer : napari layer
+        The slide's.
     work : Work
         What was kept.
-    slide : Slide
-        Open; closed again where the window shows it already.
+    there : Gathered or None
+        The work that the slide shows so far; its layers go, unless the same is in the work that was kept.
+    held : Held or None
+        Which these are, from ``held_by(work, there.work())``.
     """
     viewer = session.viewer
-    layer = next((one for one in slide_layers(viewer) if slide_of(one).quickhash == slide.quickhash), None)  # type: ignore[union-attr]
-    if layer is not None and mpp_of(layer) != work.slide.mpp:
-        slide.close()
-        show_error(
-            f"{layer.name} is open at another scale than the one at which this work was done. Remove its layer, then "
-            "open the work again."
-        )
-        return
-    if layer is None:
-        layer = _added(viewer, slide_layer_data(slide))
-    else:
-        slide.close()
-        session.bring_forward(layer)
-        # the same work, opened again; what was changed since then stays
-        for old in [one for one in viewer.layers if one.metadata.get(KEY, {}).get("work_of") == slide.quickhash]:
-            viewer.layers.remove(old)
-    if work.tissue is not None:
-        mask: Labels = _added(viewer, mask_layer_data(work.tissue, work.slide))
-        _kept(mask, mask.name, False, slide.quickhash)
-    for shown in work.maps:
-        data = overlay_layer_data(shown.map, shown.settings)
-        _kept(_added(viewer, data), shown.name, shown.visible, slide.quickhash)
-    for outlined in work.annotations:
-        make = drawn_layer_data if editable(outlined.annotations) else still_layer_data
-        drawn = _added(viewer, make(outlined.annotations, work.slide, outlined.name))
-        roles = {name: role for name, role in outlined.roles.items() if role in ROLES}
-        drawn.metadata[KEY]["roles"] = roles
-        _kept(drawn, outlined.name, outlined.visible, slide.quickhash)
-    said = {**work.tags.marks, **session.tags.of(slide.quickhash).marks}
-    session.tags.keep(slide.quickhash, PatchTags(said))
-    _restore_docks(session, work.docks)
-    tops = [one for one in belongings(viewer, layer) if overlay_of(one) is not None and one.visible]
+    if mpp_of(layer) != work.slide.mpp:
+        change_scale(viewer, layer, work.slide.mpp)
+    old_maps = _layers_of(work.maps, [] if there is None else there.maps, () if held is None else held.maps)
+    old_drawn = _layers_of(
+        work.annotations, [] if there is None else there.annotations, () if held is None else held.annotations
+    )
+    mask = there.tissue if there is not None and held is not None and held.tissue else None
+    if there is not None:
+        kept = {id(one) for one in (*old_maps, *old_drawn, mask)}
+        for old in (*there.maps, *there.annotations, there.tissue):
+            if id(old) not in kept and old in viewer.layers:
+                viewer.layers.remove(old)
+    fresh = any(one is None for one in (*old_maps, *old_drawn))
+    if mask is None and work.tissue is not None:
+        fresh = True
+        mask = _added(viewer, mask_layer_data(work.tissue, work.slide))
+    maps = [_show_map(viewer, one, old) for one, old in zip(work.maps, old_maps, strict=True)]
+    drawn = [_show_outlines(viewer, work, one, old) for one, old in zip(work.annotations, old_drawn, strict=True)]
+    if fresh or not _in_order(viewer, maps, drawn):
+        _put_on_top(viewer, [*([] if mask is None else [mask]), *maps, *drawn])
+    session.tags.keep(work.slide.quickhash, work.tags)
+    restore_docks(session, work.docks)
+    if mask is not None:
+        mask.visible = False
+    tops = [one for one, shown in zip(maps, work.maps, strict=True) if shown.visible]
     viewer.layers.selection.active = tops[-1] if tops else layer
-    _restore_maps_seen(viewer, work, slide.quickhash)
+    # the Heatmap tab shows the newest alone
+    for one, shown in zip(maps, work.maps, strict=True):
+        one.visible = shown.visible
     if work.view is not None:
         scale = np.asarray(layer.scale[-2:], float)
         at = (np.asarray(work.view.l0_center) - 0.5) * scale + np.asarray(layer.translate[-2:])
@@ -139,56 +188,50 @@ def show_work(session: Session, work: Work, slide: Slide) -> None:
         camera(viewer).zoom = work.view.zoom / float(scale.min())
 
 
+def _layers_of(wanted: Sequence[Any], layers: Sequence[Layer], places: Sequence[int | None]) -> list[Layer | None]:
+    """Return the layer that shows each piece of work already, None for those that none shows."""
+    if not places:
+        return [None] * len(wanted)
+    return [None if place is None else layers[place] for place in places]
+
+
+def _show_map(viewer: napari.Viewer, shown: ShownMap, layer: Layer | None) -> Layer:
+    """Show a map as it was kept, in the layer that shows it already where there is one: undo goes back there."""
+    overlay = overlay_of(layer)
+    if layer is None or overlay is None or layer not in viewer.layers:
+        layer = _added(viewer, overlay_layer_data(shown.map, shown.settings))
+    elif overlay.settings.to_record() != dict(shown.settings):
+        overlay.restore(shown.settings)
+    layer.name = shown.name
+    return layer
+
+
+def _show_outlines(viewer: napari.Viewer, work: Work, outlined: Outlined, layer: Layer | None) -> Layer:
+    if layer is None:
+        make = drawn_layer_data if editable(outlined.annotations) else still_layer_data
+        layer = _added(viewer, make(outlined.annotations, work.slide, outlined.name))
+    known = layer.metadata.setdefault(KEY, {})
+    known["annotation_of"] = work.slide.quickhash
+    known["roles"] = {name: role for name, role in outlined.roles.items() if role in ROLES}
+    layer.name, layer.visible = outlined.name, outlined.visible
+    return layer
+
+
+def _in_order(viewer: napari.Viewer, maps: Sequence[Layer], drawn: Sequence[Layer]) -> bool:
+    """Tell whether maps, and annotations, lie above each other as they were kept."""
+    return all([one for one in viewer.layers if one in wanted] == list(wanted) for wanted in (maps, drawn))
+
+
+def _put_on_top(viewer: napari.Viewer, wanted: Sequence[Layer]) -> None:
+    for one in wanted:
+        viewer.layers.move(viewer.layers.index(one), len(viewer.layers))
+
+
+def claim(gathered: Gathered) -> None:
+    """Note in layers that people drew whose slide's work they were saved with, so that they stay with that slide."""
+    for layer in gathered.annotations:
+        layer.metadata.setdefault(KEY, {})["annotation_of"] = gathered.shown.slide.quickhash
+
+
 def _added(viewer: napari.Viewer, data: Any) -> Any:
     return viewer.add_layer(Layer.create(*data))
-
-
-def _kept(layer: Layer, name: str, visible: bool, quickhash: str) -> None:
-    layer.name, layer.visible = name, visible
-    layer.metadata[KEY]["work_of"] = quickhash
-    if isinstance(layer, Shapes):
-        layer.events.data.connect(_changed)
-        layer.events.features.connect(_changed)
-    elif isinstance(layer, Labels):
-        layer.events.paint.connect(_changed)
-
-
-def _changed(event: Any) -> None:
-    """Take a layer that was edited for the person's own: opening the work again must not throw it away."""
-    event.source.metadata[KEY].pop("work_of", None)
-
-
-def _restore_maps_seen(viewer: napari.Viewer, work: Work, quickhash: str) -> None:
-    """Show the maps that were seen: the Heatmap tab shows the newest alone."""
-    shown = [one.visible for one in work.maps]
-    layers = [one for one in viewer.layers if overlay_of(one) and one.metadata[KEY].get("work_of") == quickhash]
-    for layer, visible in zip(layers, shown, strict=False):
-        layer.visible = visible
-
-
-def open_docks(session: Session) -> list[str]:
-    """Return the plugin's docks that are open, and "tab:" with the panel's tab in front."""
-    from .widgets.dock_panel import DockPanel, dock_of
-
-    found = []
-    for panel in session.parent().findChildren(DockPanel):
-        dock = dock_of(panel)
-        if dock is None or not dock.isVisible():
-            continue
-        found.append(type(panel).__name__)
-        tabs = getattr(panel, "tabs", None)
-        if isinstance(tabs, QTabWidget):
-            found.append(f"tab:{tabs.tabText(tabs.currentIndex())}")
-    return found
-
-
-def _restore_docks(session: Session, names: Sequence[str]) -> None:
-    from .launch import show_gallery, show_panel
-
-    if "Gallery" in names:
-        show_gallery(session.viewer)
-    if "MILPanel" in names:
-        tabs = show_panel(session.viewer).tabs
-        for index in range(tabs.count()):
-            if f"tab:{tabs.tabText(index)}" in names:
-                tabs.setCurrentIndex(index)

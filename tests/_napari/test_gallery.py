@@ -425,7 +425,7 @@ def test_it_follows_the_map_in_front_but_not_a_key_that_hides_it(
     )
     assert gallery.bar.tabs.tabText(3) == "Ticked (1)"
     first = next(one for one in viewer.layers if one is not second and one.metadata["napari_mil"].get("slide"))
-    attach(viewer)._bring_forward(first)
+    attach(viewer).bring_forward(first)
     settled(gallery)
     assert gallery.overlay is overlay
     assert gallery.bar.tabs.tabText(3) == "Ticked"

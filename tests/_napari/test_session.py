@@ -112,14 +112,14 @@ def test_without_scale_nothing_is_called_magnification(opened, tmp_path, qtbot):
     assert not any(button.isEnabled() for button in session.overview.zooms)
     assert "set it in the Run tab" in session.overview.zooms[0].toolTip()
     before = camera(viewer).zoom
-    session._magnify(10.0)
+    session.magnify(10.0)
     assert camera(viewer).zoom == before
 
 
 def test_the_overview_frames_what_is_seen_and_goes_where_it_is_clicked(opened, folder, qtbot):
     viewer, session = opened(folder / "slide 2.tif")
     overview = session.overview
-    session._magnify(10.0)
+    session.magnify(10.0)
     overview.thumbnail.asked_for.emit(0.25, 0.75)
     assert tuple(camera(viewer).center)[-2:] == pytest.approx((0.25 * 1500 - 0.25, 0.75 * 2500 - 0.25))
     qtbot.wait(100)
@@ -139,7 +139,7 @@ def test_the_overview_frames_what_is_seen_and_goes_where_it_is_clicked(opened, f
 def test_one_slide_at_a_time_each_with_its_own_view(opened, folder):
     viewer, session = opened(folder / "slide 2.tif")
     first = viewer.layers[0]
-    session._magnify(20.0)
+    session.magnify(20.0)
     camera(viewer).center = (0.0, 500.0, 600.0)
     viewer.open(str(folder / "slide 10.tif"), plugin="napari-mil")
     second = viewer.layers[-1]
@@ -169,7 +169,7 @@ def stepped(qtbot):
 def said(monkeypatch) -> list[str]:
     said: list[str] = []
     for kind in ("show_info", "show_warning", "show_error"):
-        monkeypatch.setattr(f"napari_mil._napari.session.{kind}", said.append)
+        monkeypatch.setattr(f"napari_mil._napari.stepping.{kind}", said.append)
     return said
 
 
@@ -223,7 +223,7 @@ def test_a_drive_that_does_not_answer_holds_up_nothing(opened, folder, said, mon
     hung = session._stepping.job
     qtbot.waitUntil(asked.is_set, timeout=10_000)
     assert names(viewer) == ["slide 2"]
-    session._magnify(20.0)  # the window works on
+    session.magnify(20.0)  # the window works on
     assert camera(viewer).zoom == pytest.approx(2.0)
     session.step(1)  # asked again, only this one counts
     gate.set()
@@ -264,7 +264,7 @@ def test_the_tissues_outline_is_thin_at_every_magnification(opened, folder, qtbo
     outline = Layer.create(*tissue_layer_data(TissueMask(cells, (100.0, 100.0), slide.mpp), slide))
     viewer.add_layer(outline)
     for magnification in (2.5, 40.0):
-        session._magnify(magnification)
+        session.magnify(magnification)
         wide = outline.edge_width[0] * outline.scale[0] * camera(viewer).zoom  # screen pixels
         qtbot.waitUntil(
             lambda: 1 <= outline.edge_width[0] * outline.scale[0] * camera(viewer).zoom <= 3, timeout=10_000

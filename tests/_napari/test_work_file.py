@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from napari_mil._napari.session import attach
 from napari_mil._napari.tissue import mask_layer_data, mask_of
 from napari_mil._napari.viewers import camera
 from napari_mil.annotations import Annotation
+from napari_mil.errors import WorkError
 from napari_mil.features import EncoderInfo
 from napari_mil.help_pages import help_pages
 from napari_mil.maps import AttentionMap, MapScore, PatchPlace, PatchTags, Prediction, Provenance
@@ -31,6 +33,7 @@ from napari_mil.models import ModelCard
 from napari_mil.preferences import MOST_RECENT, keep_recent, read_preferences
 from napari_mil.slides import SlideRef, open_slide
 from napari_mil.tiling import TileGrid, find_tissue
+from napari_mil.work_file import read_work
 
 RAW = np.array([0.05, 0.4, 0.1, 0.2, 0.15, 0.1], np.float32)
 
@@ -131,15 +134,135 @@ def test_work_is_saved_and_reopened_in_another_window(
 
     tabs = show_panel(viewer).tabs
     assert tabs.tabText(tabs.currentIndex()) == "Annotate"
-    # and once more: nothing is there twice
-    reopen(qtbot, viewer, file)
-    assert len(viewer.layers) == len(before)
-    # unless somebody has worked on it since
-    drawn = next(one for one in viewer.layers if annotated_slide(one) == quickhash)
+
+
+def folder_of(file: Path) -> set[str]:
+    return {path.name for path in file.parent.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("in_front", [True, False])
+def test_work_opened_again_over_its_open_slide_changes_nothing_and_doubles_nothing(
+    qtbot: Any, open_window: Any, case: Path, tmp_path: Path, in_front: bool, sparse_slide: Any
+) -> None:
+    """In the window in which it was saved, where layers were drawn and made, not read."""
+    from napari_mil._napari.launch import add
+    from napari_mil._napari.reader import read_slides
+
+    viewer, _ = open_window(case)
+    work_on(viewer, case)
+    # drawn by hand, in a layer that does not say whose it is
+    viewer.add_shapes([np.array([(9, 9), (9, 60.123), (50, 50)], float)], shape_type="polygon", scale=(0.5, 0.5))
+    file = tmp_path / "case-17.napari-mil"
+    save(qtbot, viewer, file)
+    if not in_front:
+        for data in read_slides(str(sparse_slide(tmp_path / "other.tif", (300, 400), 0.5))):
+            add(viewer, data)
+    before, files = [*viewer.layers], folder_of(file)
+    shown = next(overlay_of(one) for one in before if overlay_of(one))
+    for _ in range(2):
+        shown.cut("count", 5)
+        shown.settings.opacity = 0.9
+        camera(viewer).zoom = 1.0
+        reopen(qtbot, viewer, file)
+        assert [*viewer.layers] == before
+        assert (shown.summary().count, shown.settings.opacity, camera(viewer).zoom) == (2, 0.35, pytest.approx(3.5))
+        assert slide_of(before[0]).path == case
+        assert before[0].visible
+    assert folder_of(file) == files, "all of it was in the file: nothing had to be set aside"
+
+
+def test_what_came_since_is_set_aside_whole_before_the_slide_is_as_it_was(
+    qtbot: Any, open_window: Any, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mil._napari.launch import add
+
+    said: list[str] = []
+    monkeypatch.setattr("napari_mil._napari.work_file.show_info", said.append)
+    viewer, _ = open_window(case)
+    work_on(viewer, case)
+    file = tmp_path / "a.napari-mil"
+    save(qtbot, viewer, file)
+    names = sorted(layer.name for layer in viewer.layers)
+    session = attach(viewer)
+    assert session is not None
+    ref, quickhash = slide_of(viewer.layers[0]).ref, slide_of(viewer.layers[0]).quickhash
+    drawn = next(one for one in viewer.layers if annotated_slide(one))
     drawn.add_polygons([np.array([(0, 0), (0, 50), (50, 50)], float)])
+    next(one for one in viewer.layers if mask_of(one)).data[:9, :9] = 1
+    other = amap_of(ref)
+    turned = {"attention": MapScore(RAW[::-1].copy(), "attention")}
+    add(viewer, overlay_layer_data(replace(other, scores=turned)))
+    session.tags.keep(quickhash, session.tags.of(quickhash).tagged([PatchPlace(128, 0, 128.0)], "artefact"))
+
     reopen(qtbot, viewer, file)
-    assert drawn in viewer.layers
-    assert len(viewer.layers) == len(before) + 1
+    assert sorted(layer.name for layer in viewer.layers) == names
+    assert session.tags.of(quickhash).names() == ["mitosis"]
+    assert len(next(one for one in viewer.layers if annotated_slide(one)).data) == 1
+    [aside] = folder_of(file) - {"a.napari-mil"}
+    words = "1 map, 1 layer of annotations, the tissue as painted, ticks and tags"
+    assert said[-1].startswith(
+        f"The slide is as in a.napari-mil again. What was on it and is not in that file ({words})"
+    )
+    assert said[-1].endswith(aside)
+    kept = read_work(tmp_path / aside)
+    assert [len(one.annotations) for one in kept.annotations] == [2]
+    assert [one.map.scores["attention"].raw.tobytes() for one in kept.maps] == [RAW.tobytes(), RAW[::-1].tobytes()]
+    assert kept.tags.names() == ["artefact", "mitosis"]
+
+    # and back again: that is in the file opened before, so nothing more is set aside
+    reopen(qtbot, viewer, tmp_path / aside)
+    assert len(viewer.layers) == len(names) + 1
+    assert session.tags.of(quickhash).names() == ["artefact", "mitosis"]
+    assert folder_of(file) == {"a.napari-mil", aside}
+
+
+def test_where_nothing_can_be_set_aside_nothing_changes(
+    qtbot: Any, open_window: Any, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari_mil._napari.work_file.show_error", said.append)
+    viewer, _ = open_window(case)
+    work_on(viewer, case)
+    save(qtbot, viewer, tmp_path / "a.napari-mil")
+    next(one for one in viewer.layers if annotated_slide(one)).add_polygons([np.eye(3, 2) * 50])
+    before = [*viewer.layers]
+
+    def full(*_: Any) -> None:
+        raise WorkError("Cannot write it: No space left on device.")
+
+    monkeypatch.setattr("napari_mil._napari.work_file.write_work", full)
+    reopen(qtbot, viewer, tmp_path / "a.napari-mil")
+    assert [*viewer.layers] == before
+    assert len(said) == 1
+    assert "a.napari-mil was not opened" in said[0]
+    assert "1 layer of annotations" in said[0]
+    assert "No space left" in said[0]
+
+
+def test_what_is_drawn_while_files_are_read_is_not_lost(
+    qtbot: Any, open_window: Any, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mil._napari import work_file
+
+    viewer, _ = open_window(case)
+    work_on(viewer, case)
+    file = tmp_path / "a.napari-mil"
+    save(qtbot, viewer, file)
+    drawn = next(one for one in viewer.layers if annotated_slide(one))
+    real, gathered = work_file.gather, []
+
+    def gather(*args: Any) -> Any:
+        found = real(*args)
+        gathered.append(found)
+        if len(gathered) == 1:
+            drawn.add_polygons([np.array([(0, 0), (0, 50), (50, 50)], float)])
+        return found
+
+    monkeypatch.setattr(work_file, "gather", gather)
+    reopen(qtbot, viewer, file)
+    assert len(gathered) == 2
+    [aside] = folder_of(file) - {"a.napari-mil"}
+    assert [len(one.annotations) for one in read_work(tmp_path / aside).annotations] == [2]
 
 
 def test_a_moved_slide_is_asked_for_and_another_one_refused(
@@ -172,8 +295,8 @@ def test_a_moved_slide_is_asked_for_and_another_one_refused(
     assert "Where is the slide of moved.napari-mil?" in asked
 
 
-def test_work_at_another_scale_than_the_open_slide_is_not_mixed(
-    qtbot: Any, open_window: Any, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_work_at_another_scale_than_the_open_slide_brings_its_scale(
+    qtbot: Any, open_window: Any, case: Path, tmp_path: Path
 ) -> None:
     from napari_mil._napari.rescale import change_scale
 
@@ -181,13 +304,15 @@ def test_work_at_another_scale_than_the_open_slide_is_not_mixed(
     work_on(viewer, case)
     file = tmp_path / "a.napari-mil"
     save(qtbot, viewer, file)
-    said: list[str] = []
-    monkeypatch.setattr("napari_mil._napari.work_layers.show_error", said.append)
+    names, scale = sorted(layer.name for layer in viewer.layers), mpp_of(viewer.layers[0])
     change_scale(viewer, viewer.layers[0], (0.7, 0.7))
-    count = len(viewer.layers)
+    assert len(viewer.layers) == len(names) - 1, "the map was made at the other scale"
     reopen(qtbot, viewer, file)
-    assert "another scale" in said[0]
-    assert (len(viewer.layers), mpp_of(viewer.layers[0])) == (count, (0.7, 0.7))
+    assert (sorted(layer.name for layer in viewer.layers), mpp_of(viewer.layers[0])) == (names, scale)
+    drawn = next(one for one in viewer.layers if annotated_slide(one))
+    [outline] = annotations_in(drawn, viewer.layers[0])()
+    assert outline.geometry.equals(shapely.box(0, 0, 128, 128))
+    assert folder_of(file) == {"a.napari-mil"}
 
 
 def test_the_key_asks_where_to_save(

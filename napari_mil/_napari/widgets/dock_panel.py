@@ -52,7 +52,7 @@ class DockPanel(QWidget):
         if self._window is None and window is not None:
             self._window = window
             window.installEventFilter(self)
-            self._share_place(window)
+            self.share_place(window)
             QTimer.singleShot(0, self._free_height)
             self.placed(window)
 
@@ -74,8 +74,14 @@ class DockPanel(QWidget):
         self.release()
         super().closeEvent(event)
 
-    def _share_place(self, window: QMainWindow) -> None:
-        """Lie behind or before the plugin's other panels: on a screen of 768 lines none fits above another."""
+    def share_place(self, window: QMainWindow) -> None:
+        """Lie behind or before the plugin's other panels: on a screen of 768 lines none fits above another.
+
+        Parameters
+        ----------
+        window : QMainWindow
+            In which the panel has come to lie.
+        """
         own = dock_of(self)
         if own is None or own.isFloating():
             return
