@@ -251,8 +251,12 @@ class Overlay:
         """Give the layer as many pixels as are shown, in the same place."""
         place = raster_place(self.map, self._views.raster(self._shown), self._shown.factor)
         self._drawn = None
-        self.layer.data = self._shown.pixels.copy()
-        self.layer.scale, self.layer.translate = place["scale"], place["translate"]
+        events = self.layer.events
+        # the viewer works out its extent and more at each of the three: once, with all three there, is enough
+        with events.data.blocker(), events.scale.blocker():
+            self.layer.data = self._shown.pixels.copy()
+            self.layer.scale = place["scale"]
+        self.layer.translate = place["translate"]
 
     def _show_threshold(self, *_: Any) -> None:
         """Write what is to be seen into the layer's pixels, unless that is there already."""
