@@ -14,7 +14,8 @@ from ..errors import ModelError
 T = TypeVar("T")
 
 BLOCK_ROWS = 2048  # most of a bag's rows read at once: 2 MB of hidden activations at 256 float32
-LEAST_ROWS, PARTS = 256, 8  # of a smaller bag an eighth, so that threads join seldom and little is held at a time
+LEAST_ROWS, PARTS = 256, 8  # of a smaller bag an eighth, so that little is held at a time
+JOINED_PARTS = 4  # of a bag of any size by several threads: beside other work each step of a block waits for the last
 DEVICE_ROWS = 8192  # rows where each step costs a launch on another device
 
 
@@ -66,7 +67,13 @@ def read_blocks(bag: Tensor, like: Tensor, read: Callable[[Tensor], T]) -> list[
 
 
 def _block_rows(n: int, like: Tensor) -> int:
-    most = min(BLOCK_ROWS, max(LEAST_ROWS, n // PARTS)) if like.device.type == "cpu" else DEVICE_ROWS
+    if like.device.type != "cpu":
+        most = DEVICE_ROWS
+    elif torch.is_grad_enabled() or torch.get_num_threads() == 1:
+        most = min(BLOCK_ROWS, max(LEAST_ROWS, n // PARTS))
+    else:
+        part = -(-n // JOINED_PARTS)
+        most = min(max(BLOCK_ROWS, part), max(LEAST_ROWS, part))
     return -(-n // -(-n // most))  # of one size, or nearly: the last block is no small one
 
 
