@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .keys import (
     FIT_KEY,
     FLIP_KEY,
-    FLIP_KEY,
     GALLERY_KEY,
     HIDE_KEY,
     NEXT_KEY,
@@ -47,7 +46,6 @@ def bind_session_keys(session: Session) -> None:
     actions[NEXT_KEY], actions[PREVIOUS_KEY] = partial(session.step, 1), partial(session.step, -1)
     actions[UNDO_KEY], actions[REDO_KEY] = partial(_change_map, session, "undo"), partial(_change_map, session, "redo")
     actions[GALLERY_KEY] = partial(_show_gallery, session)
-    actions[FLIP_KEY] = session.flip_wanted.emit
     actions[FLIP_KEY] = session.flip_wanted.emit
     actions[SAVE_KEY] = session.work.pick_and_save
     bind_keys(viewer, actions)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ._geojson import write_map_geojson as write_map_geojson
     from ._geojson import write_outline_geojson as write_outline_geojson
     from ._ome_tiff import write_map_ome_tiff as write_map_ome_tiff
+    from ._overlay import as_scanned_px as as_scanned_px
+    from ._overlay import write_overlay as write_overlay
     from ._patches import ImageFormat as ImageFormat
     from ._patches import PatchExport as PatchExport
     from ._patches import export_patches as export_patches
@@ -51,6 +53,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_folders": ["check_patch_folder"],
         "_geojson": ["write_hot_spots_geojson", "write_map_geojson", "write_outline_geojson"],
         "_ome_tiff": ["write_map_ome_tiff"],
+        "_overlay": ["as_scanned_px", "write_overlay"],
         "_patches": ["ImageFormat", "PatchExport", "export_patches", "top_tiles"],
         "_publication": ["write_figure"],
         "_report": ["write_report"],

@@ -12,10 +12,10 @@ from ..errors import ExportError
 from ..progress import Progress, Steps
 from ._contact_sheet import write_contact_sheet
 from ._display import Display
-from ._figure import overlay_figure
 from ._folders import aside, check_patch_folder
 from ._geojson import write_hot_spots_geojson, write_map_geojson, write_outline_geojson
 from ._ome_tiff import write_map_ome_tiff
+from ._overlay import write_overlay
 from ._patches import ImageFormat, export_patches
 from ._publication import write_figure
 from ._report import write_report
@@ -75,7 +75,7 @@ class ExportOptions:
     context : float
         Edge of the field about each patch, in patches, for patches and contact sheet.
     max_px : int
-        Long edge of the overlay picture.
+        Long edge of the overlay picture; of other formats than PNG at most 8000.
     figure_format : str
         "pdf", "svg" or "png".
     compress : bool
@@ -262,7 +262,7 @@ def _write_file(kind: ExportKind, path: Path, slide: Slide, amap: AttentionMap, 
         k = min(options.top_k, _SHOWN)
         return (yield from write_report(path, slide, amap, display=display, k=k, tags=options.tags))
     if kind == "overlay":
-        return overlay_figure(path, slide, amap, display=display, max_px=options.max_px)
+        return (yield from write_overlay(path, slide, amap, display=display, max_px=options.max_px))
     if kind == "tiles":
         return write_map_geojson(path, amap, display=display, offset_xy=origin)
     if kind == "hot-spots":

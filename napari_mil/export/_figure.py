@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ..counting import counted
 from ..errors import ExportError
 from ..maps import DISCLAIMER, effective_patches, limits_words, normalised_entropy
 from ._display import Display
@@ -45,13 +46,13 @@ _PANEL_WIDTH = 3.2
 _PANEL_HEIGHT = 5.0
 _MOST_LETTERS = 72  # in a line of the panel
 _SIDE_BY_SIDE_BELOW = 1.25  # width over height of the part shown
-_FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff", ".jpg", ".jpeg")
+FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff", ".jpg", ".jpeg")
 SMALLEST_PX, LARGEST_PX = 300, 8000
 """Pixels along the long edge of a picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Subject:
+class Subject:
     """What is drawn: a map's view over its slide."""
 
     slide: Slide
@@ -102,19 +103,31 @@ def overlay_figure(
     SlideError
         If the slide cannot be read.
     """
-    if not SMALLEST_PX <= max_px <= LARGEST_PX:
-        raise ExportError(f"A picture can be {SMALLEST_PX:,} to {LARGEST_PX:,} pixels long, not {max_px:,}.")
     target = Path(path)
-    check_ending(target, _FORMATS, "A picture")
+    check_ending(target, FORMATS, "A picture")
+    if not SMALLEST_PX <= max_px <= LARGEST_PX:
+        raise ExportError(
+            f"A picture can be {SMALLEST_PX:,} to {LARGEST_PX:,} pixels long, as PNG longer, not {max_px:,}."
+        )
     shown = display or Display()
-    subject = _Subject(slide, amap, shown.view(amap), shown, tissue_window(slide, amap))
-    figure = _compose(subject, max_px)
+    subject = Subject(slide, amap, shown.view(amap), shown, tissue_window(slide, amap))
+    figure = compose_page(subject, max_px)
     save_figure(figure, target, metadata={"Software": None} if target.suffix == ".png" else None)
     return target
 
 
-def _compose(subject: _Subject, max_px: int) -> Figure:
-    window = subject.window
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the pictures lie, in inches: the size of the page, of each of the two, and their bottom left corners."""
+
+    window: Window
+    size: tuple[float, float]
+    wide: float
+    tall: float
+    corners: tuple[tuple[float, float], tuple[float, float]]
+
+
+def page_layout(window: Window) -> Layout:
     room = _WIDTH - _PANEL_WIDTH - 3 * _MARGIN
     beside = window.width / window.height < _SIDE_BY_SIDE_BELOW
     if beside:
@@ -127,27 +140,36 @@ def _compose(subject: _Subject, max_px: int) -> Figure:
         pictures_wide + _PANEL_WIDTH + 3 * _MARGIN,
         max(pictures_tall + SCALE_BAR_HEIGHT, _PANEL_HEIGHT) + 2 * _MARGIN,
     )
-    figure = Figure(figsize=size, dpi=max_px / max(size))
-    FigureCanvasAgg(figure)
-    shape = max(1, round(tall * figure.dpi)), max(1, round(wide * figure.dpi))
-    pixels = read_window(subject.slide, window, shape)
     left, bottom = _MARGIN, size[1] - _MARGIN - _CAPTION - tall
     step = (wide + _MARGIN, 0.0) if beside else (0.0, -(tall + _CAPTION + _MARGIN / 2))
+    return Layout(window, size, wide, tall, ((left, bottom), (left + step[0], bottom + step[1])))
+
+
+def compose_page(subject: Subject, max_px: int, *, pictures: bool = True) -> Figure:
+    """Return the page; without pictures only what is behind and beside them."""
+    window, layout = subject.window, page_layout(subject.window)
+    wide, tall = layout.wide, layout.tall
+    figure = Figure(figsize=layout.size, dpi=max_px / max(layout.size))
+    FigureCanvasAgg(figure)
+    shape = max(1, round(tall * figure.dpi)), max(1, round(wide * figure.dpi))
+    pixels = read_window(subject.slide, window, shape) if pictures else None
     for number, caption in enumerate(("The slide", subject.view.title)):
-        corner = (left + number * step[0], bottom + number * step[1])
-        axes = add_axes(figure, (*corner, wide, tall))
+        axes = add_axes(figure, (*layout.corners[number], wide, tall))
         axes.set_title(caption, loc="left", size=9, color=GREY, pad=4, parse_math=False)
+        if pixels is None:
+            continue
         draw_slide(axes, pixels, window)
         if number == 1:
             draw_overlay(axes, subject.amap, subject.view, subject.display)
             axes.set(xlim=window.extent[:2], ylim=window.extent[2:])
-    strip = (left, bottom + step[1] - SCALE_BAR_HEIGHT, wide, SCALE_BAR_HEIGHT)
+    (left, _), (_, bottom) = layout.corners
+    strip = (left, bottom - SCALE_BAR_HEIGHT, wide, SCALE_BAR_HEIGHT)
     draw_scale_bar(add_axes(figure, strip), window.width * l0_mpp_yx(subject.amap)[1], wide)
     _draw_panel(figure, subject)
     return figure
 
 
-def _draw_panel(figure: Figure, subject: _Subject) -> None:
+def _draw_panel(figure: Figure, subject: Subject) -> None:
     """Draw what stands beside the pictures, from top to bottom."""
     amap, view = subject.amap, subject.view
     wide, tall = figure.get_size_inches()
@@ -190,7 +212,7 @@ def _write(
     return float(top - max(1, len(lines)) * size * 1.42 / 72 - 0.03)
 
 
-def _details(subject: _Subject) -> str:
+def _details(subject: Subject) -> str:
     amap, view = subject.amap, subject.view
     sentences = [subject.display.sentence(amap, view), *([words] if (words := limits_words(view)) else [])]
     sentences.append(f"Each patch is {amap.grid.tile_um:.0f} µm wide")
@@ -198,11 +220,13 @@ def _details(subject: _Subject) -> str:
         sentences.append("Drawn smoothly; numbers are those of the patches")
     if view.kind == "attention" and len(amap) > 1:
         spread, evenness = effective_patches(view.raw), normalised_entropy(view.raw)
-        sentences.append(f"The attention is spread as if over {spread:,.0f} patches (evenness {evenness:.2f} of 1)")
+        sentences.append(
+            f"The attention is spread as if over {counted(round(spread), 'patch')} (evenness {evenness:.2f} of 1)"
+        )
     return ". ".join(sentences) + "."
 
 
-def _draw_overview(figure: Figure, subject: _Subject, room: tuple[float, float, float, float]) -> None:
+def _draw_overview(figure: Figure, subject: Subject, room: tuple[float, float, float, float]) -> None:
     """Draw the whole slide, small, with a frame around the part shown."""
     left, bottom, width, height = room
     l0_height, l0_width = subject.slide.shape

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..maps import AttentionMap, MapView
-    from ..slides import Slide
+    from ..slides import Slide, SlideRef
     from ._display import Display
 
 INK, GREY = "#1c1c1c", "#5c5c5c"
@@ -52,6 +52,15 @@ def save_figure(figure: Figure, target: Path, **options: Any) -> None:
         partial.write_bytes(file.getbuffer())
 
 
+def rendered(figure: Figure) -> NDArray[np.uint8]:
+    """Return a figure on white as pixels, (rows, cols, 3)."""
+    figure.set_facecolor("white")
+    canvas = figure.canvas
+    canvas.draw()
+    pixels: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())  # type: ignore[attr-defined]
+    return np.ascontiguousarray(pixels[..., :3])
+
+
 def add_axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
     """Add axes without ticks at left, bottom, width, height in inches."""
     wide, tall = figure.get_size_inches()
@@ -63,13 +72,13 @@ def add_axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
     return axes
 
 
-def whole_slide(slide: Slide) -> Window:
+def whole_slide(slide: Slide | SlideRef) -> Window:
     """Return all of the slide."""
     height, width = slide.shape
     return Window(0, 0, height, width)
 
 
-def tissue_window(slide: Slide, amap: AttentionMap) -> Window:
+def tissue_window(slide: Slide | SlideRef, amap: AttentionMap) -> Window:
     """Return the bounding box of the tiles with a margin, inside the slide; the whole slide where there are none."""
     if not len(amap):
         return whole_slide(slide)
@@ -98,8 +107,8 @@ def draw_slide(axes: Axes, pixels: NDArray[np.uint8], window: Window) -> None:
     axes.set(xlim=window.extent[:2], ylim=window.extent[2:])
 
 
-def draw_overlay(axes: Axes, amap: AttentionMap, view: MapView, display: Display) -> None:
-    """Lay the map's colours over the slide, as the window does."""
+def overlay_rgba(amap: AttentionMap, view: MapView, display: Display) -> tuple[NDArray[np.uint8], Window]:
+    """Return the map's colours, (rows, cols, 4), as the window lays them over the slide, and the part they cover."""
     raster = paint(view.values, amap.grid)
     # the raster's origin is a cell's centre with pixel centres on whole numbers, the window counts pixel edges
     row, col = (o + 0.5 - raster.l0_step / 2 for o in raster.l0_origin)
@@ -114,6 +123,12 @@ def draw_overlay(axes: Axes, amap: AttentionMap, view: MapView, display: Display
     # coloured before it is enlarged: numbers of a large picture would take gigabytes
     rgba = lookup(np.where(seen, np.clip((pixels - low) / (high - low), 0, 1), 0), alpha=display.opacity, bytes=True)
     rgba[~seen] = 0
+    return rgba, cells
+
+
+def draw_overlay(axes: Axes, amap: AttentionMap, view: MapView, display: Display) -> None:
+    """Lay the map's colours over the slide."""
+    rgba, cells = overlay_rgba(amap, view, display)
     axes.imshow(rgba, extent=cells.extent, interpolation="nearest")
 
 

@@ -9,11 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..counting import agreed, counted
 from ..errors import ExportError
 from ..files import replacing
 from ..maps import (
@@ -42,6 +42,7 @@ from ._picture import (
     patch_value,
     patch_value_words,
     read_window,
+    rendered,
     tissue_window,
     whole_slide,
 )
@@ -49,8 +50,6 @@ from ._scale_bar import SCALE_BAR_HEIGHT, draw_scale_bar, format_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from ..maps import AttentionMap, MapView
     from ..slides import Slide
@@ -178,7 +177,7 @@ def _slide_part(subject: _Subject) -> str:
     lines = (
         f"{width * mpp_x / 1000:.1f} x {height * mpp_y / 1000:.1f} mm, scanned at {mpp_x:.4g} µm per pixel "
         f"({width:,} x {height:,} pixels)",
-        f"{len(amap):,} patches of {amap.grid.tile_um:.0f} µm were looked at, "
+        f"{counted(len(amap), 'patch')} of {amap.grid.tile_um:.0f} µm {agreed(len(amap), 'was', 'were')} looked at, "
         f"{format_area(len(amap) * amap.grid.tile_mm2)} in all",
     )
     if fills_slide(slide, tissue_window(slide, amap)):
@@ -194,7 +193,7 @@ def _map_part(subject: _Subject) -> str:
         lines.append(f"{ends}.")
     if view.kind == "attention" and len(amap) > 1:
         lines.append(
-            f"The attention is spread as if over {effective_patches(view.raw):,.0f} patches "
+            f"The attention is spread as if over {counted(round(effective_patches(view.raw)), 'patch')} "
             f"(evenness {normalised_entropy(view.raw):.2f} of 1)."
         )
     if display.smooth:
@@ -329,19 +328,11 @@ def _drawn(subject: _Subject, window: Window, long_px: int, *, overlay: bool) ->
         axes.set(xlim=window.extent[:2], ylim=window.extent[2:])
     width_um = window.width * l0_mpp_yx(subject.amap)[1]
     draw_scale_bar(add_axes(figure, (0, 0, wide, SCALE_BAR_HEIGHT)), width_um, wide, size=11)
-    return embedded(_rendered(figure), "JPEG")
+    return embedded(Image.fromarray(rendered(figure)), "JPEG")
 
 
 def _bar(subject: _Subject) -> str:
     figure = Figure(figsize=(3.4, 0.5), dpi=200)
     FigureCanvasAgg(figure)
     draw_bar(add_axes(figure, (0.05, 0.24, 3.3, 0.22)), subject.view, subject.display)
-    return embedded(_rendered(figure), "PNG")
-
-
-def _rendered(figure: Figure) -> Image.Image:
-    figure.set_facecolor("white")
-    canvas = figure.canvas
-    canvas.draw()
-    pixels: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())  # type: ignore[attr-defined]
-    return Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+    return embedded(Image.fromarray(rendered(figure)), "PNG")

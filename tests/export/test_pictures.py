@@ -100,7 +100,7 @@ def test_a_picture_under_another_name_is_refused_in_words(scene, tmp_path):
         finish(write_figure(tmp_path / "f.docx", scene.slide, scene.amap))
     with pytest.raises(ExportError, match="A picture is written as"):
         overlay_figure(tmp_path / "f.docx", scene.slide, scene.amap)
-    with pytest.raises(ExportError, match="8,000 pixels long, not 20,000"):
+    with pytest.raises(ExportError, match="8,000 pixels long, as PNG longer, not 20,000"):
         overlay_figure(tmp_path / "f.png", scene.slide, scene.amap, max_px=20_000)
     assert list(tmp_path.iterdir()) == []
 
