@@ -22,12 +22,13 @@ from .settings import HeatmapSettings
 from .settings_history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import napari
     from numpy.typing import NDArray
 
     from ..maps import AttentionMap, CutBy, Cuts, MapView, ThresholdSummary
+    from .overlay_shown import Ahead
 
 
 class Overlay:
@@ -222,6 +223,14 @@ class Overlay:
         """Say what is known of the patch at a place in napari's world; empty beside all patches."""
         patch = self.patch_at(world)
         return "" if patch is None else patch_words(self.map, self.view, self.cuts, patch)
+
+    def ahead(self) -> Callable[[], Ahead] | None:
+        """Return what makes, in a thread, all that one choice from here would show; None where it is at hand."""
+        return self._views.ahead(self.settings)
+
+    def keep_ahead(self, ahead: Ahead) -> None:
+        """Keep what `ahead` has made, so that the choice itself computes nothing."""
+        self._views.keep(ahead)
 
     def undo(self) -> None:
         """Go back to what was shown before the last change."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..maps import Cuts, Painter, Raster, above, smoothed, smoothing_factor
+from ..maps import SCALES_FOR_KIND, Cuts, Painter, Raster, above, smoothed, smoothing_factor
 from .overlay_data import axis_limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from ..maps import AttentionMap, MapView
@@ -99,6 +101,10 @@ class Shown:
         np.multiply(self.pixels.reshape(wide), weights[:, None], out=pixels.reshape(wide))
 
 
+Ahead: TypeAlias = "tuple[MapView | None, list[tuple[tuple[Any, ...], Shown]]]"
+"""Views with what they are kept by, and the view as far as which their colours reach."""
+
+
 class ShownViews:
     """What was shown of one map, the last of it kept, so that going back computes nothing.
 
@@ -126,26 +132,68 @@ class ShownViews:
 
     def of(self, settings: HeatmapSettings) -> Shown:
         """Return what settings ask for, one and the same object while it is kept."""
-        index = settings.class_index if self._map.scores[settings.score].per_class else None
-        key = (settings.score, settings.scale, index, settings.look)
+        key = self._key(settings)
         if key not in self._kept:
-            view = self._map.view(settings.score, settings.scale, settings.class_index)
-            self._kept[key] = self._made(view, smooth=settings.look == "smooth")
+            self._kept[key] = self._made(settings, self._held)
             while self.nbytes > _MOST_BYTES and len(self._kept) > 1:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
 
+    def ahead(self, settings: HeatmapSettings) -> Callable[[], Ahead] | None:
+        """Return what makes the views that are one choice away, to be called in a thread; None where all are kept.
+
+        Parameters
+        ----------
+        settings : HeatmapSettings
+            What is shown now.
+
+        Returns
+        -------
+        callable or None
+            What it returns is for `keep`.
+        """
+        held, room = self._held, max(0, _MOST_BYTES - self.nbytes) // max(1, self.of(settings).nbytes)
+        wanted = {self._key(one): one for one in self._one_choice_away(settings)}
+        missing = [one for key, one in wanted.items() if key not in self._kept][:room]
+        return (lambda: (held, [(self._key(one), self._made(one, held)) for one in missing])) if missing else None
+
+    def keep(self, ahead: Ahead) -> None:
+        """Keep views that were made ahead, unless colours are to reach elsewhere by now."""
+        held, found = ahead
+        for key, shown in found:
+            if held is self._held and key not in self._kept:
+                self._kept[key] = shown
+                self._kept.move_to_end(key, last=False)  # nobody has asked for it yet
+        while self.nbytes > _MOST_BYTES and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+
     def raster(self, shown: Shown) -> Raster:
         """Return the values of what is shown with their place on the slide."""
         return self._painter.paint(shown.view.values)
 
-    def _made(self, view: MapView, *, smooth: bool) -> Shown:
-        if self._held is not None and (view.score, view.scale.name) == (self._held.score, self._held.scale.name):
-            view = replace(view, scale=replace(view.scale, fixed_limits=self._held.limits))
+    def _key(self, settings: HeatmapSettings) -> tuple[Any, ...]:
+        index = settings.class_index if self._map.scores[settings.score].per_class else None
+        return settings.score, settings.scale, index, settings.look
+
+    def _one_choice_away(self, settings: HeatmapSettings) -> Iterator[HeatmapSettings]:
+        scores = self._map.scores
+        for scale in SCALES_FOR_KIND[scores[settings.score].kind]:
+            yield replace(settings, scale=scale)
+        for index in range(len(self._map.prediction.class_names)):
+            yield replace(settings, class_index=index)
+        for name, score in scores.items():
+            honest = SCALES_FOR_KIND[score.kind]
+            yield replace(settings, score=name, scale=settings.scale if settings.scale in honest else honest[0])
+        yield replace(settings, look="patches" if settings.look == "smooth" else "smooth")
+
+    def _made(self, settings: HeatmapSettings, held: MapView | None) -> Shown:
+        view = self._map.view(settings.score, settings.scale, settings.class_index)
+        if held is not None and (view.score, view.scale.name) == (held.score, held.scale.name):
+            view = replace(view, scale=replace(view.scale, fixed_limits=held.limits))
         values = self._painter.paint(view.values).values
         pixels = view.scale.to_axis(values)
-        if smooth:
+        if settings.look == "smooth":
             pixels = smoothed(pixels, smoothing_factor(values.shape))
         limits, cuts, n = axis_limits(view), Cuts(view, self._map.grid), len(view.values)
         even = cuts.shown(1 / n) if view.kind == "attention" and n else None

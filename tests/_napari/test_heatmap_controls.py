@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +23,11 @@ from napari_mil._napari.widgets.legend import CanvasLegend
 from napari_mil._napari.widgets.panel import MILPanel
 from napari_mil.features import EncoderInfo
 from napari_mil.maps import (
-    SCALES_FOR_KIND,
     AttentionMap,
     MapScore,
-    Painter,
     Prediction,
     Provenance,
-    above,
     enlarged,
-    smoothed,
-    smoothing_factor,
 )
 from napari_mil.models import ModelCard
 from napari_mil.preferences import read_preferences
@@ -448,71 +441,6 @@ def test_the_legend_folds_up_to_its_title_and_lets_the_mouse_through(window: Any
     assert not read_preferences().legend_folded
 
 
-@pytest.fixture
-def ragged(amap: AttentionMap) -> AttentionMap:
-    """Some hundreds of patches with holes between them, one without a score."""
-    rng = np.random.default_rng(3)
-    rows, cols = np.nonzero(rng.random((18, 25)) < 0.7)
-    n = len(rows)
-    raw = rng.gamma(0.5, size=n).astype(np.float32) / n
-    raw[5] = np.nan
-    raw[7:40] = raw[7]
-    return replace(
-        amap,
-        scores={
-            "attention": MapScore(raw, "attention"),
-            "contribution": MapScore(rng.standard_normal((2, n)).astype(np.float32), "contribution"),
-        },
-        grid=TileGrid(
-            np.stack([rows, cols], 1).astype(np.int64) * 128, 128.0, 128.0, 64, amap.grid.mpp, np.ones(n, np.float32)
-        ),
-    )
-
-
-def painted_anew(overlay: Overlay) -> Any:
-    """What the layer should show by its settings, from nothing that was kept."""
-    chosen, amap = overlay.settings, overlay.map
-    view = amap.view(chosen.score, chosen.scale, chosen.class_index)
-    values = Painter(amap.grid).paint(view.values).values
-    pixels = view.scale.to_axis(values)
-    upper = above(values, -np.inf if chosen.threshold <= view.lowest else chosen.threshold)
-    seen = np.isfinite(values) & ~upper if chosen.inverted else upper
-    if chosen.look == "smooth":
-        factor = smoothing_factor(values.shape)
-        pixels, seen = smoothed(pixels, factor), enlarged(seen, factor)
-    return np.where(seen, pixels, np.float32(np.nan))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_any_order_of_changes_shows_the_pixels_that_painting_anew_does(ragged: AttentionMap, seed: int) -> None:
-    from napari.layers import Layer
-
-    overlay = overlay_of(Layer.create(*overlay_layer_data(ragged)))
-    assert overlay is not None
-    rng, chosen = np.random.default_rng(seed), overlay.settings
-    for _ in range(80):
-        match rng.integers(8):
-            case 0:
-                overlay.choose(score=str(rng.choice(["attention", "contribution"])))
-            case 1:
-                overlay.choose(scale=str(rng.choice(SCALES_FOR_KIND[ragged.scores[chosen.score].kind])))
-            case 2:
-                overlay.choose(class_index=int(rng.integers(2)))
-            case 3:
-                chosen.look = "smooth" if chosen.look == "patches" else "patches"
-            case 4:
-                chosen.inverted = not chosen.inverted
-            case 5:
-                overlay.cut("percentile", float(rng.integers(101)))
-            case _:  # a slider's step: few patches come or go
-                step = rng.normal(0, 0.01) * (overlay.limits[1] - overlay.limits[0])
-                chosen.threshold = float(np.clip(chosen.threshold + step, *overlay.limits))
-        np.testing.assert_array_equal(overlay.layer.data, painted_anew(overlay))
-        counts = overlay.counts
-        assert counts.sum() == np.isfinite(overlay.view.values).sum()
-        assert overlay.summary().count == overlay.shown_cells()[0].sum()
-
-
 def test_the_canvas_draws_each_change_without_a_refresh(qtbot: Any, window: Any) -> None:
     viewer, tab, overlay = window
     qtbot.wait(50)
@@ -535,29 +463,32 @@ def test_the_canvas_draws_each_change_without_a_refresh(qtbot: Any, window: Any)
     np.testing.assert_array_equal(screen(), changed)
 
 
-def test_going_back_computes_nothing_and_what_is_kept_is_bounded(
-    ragged: AttentionMap, monkeypatch: pytest.MonkeyPatch
+def test_what_may_be_chosen_next_is_made_while_the_hand_rests(
+    qtbot: Any, window: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari.layers import Layer
+    _, tab, overlay = window
 
-    layer = Layer.create(*overlay_layer_data(ragged))
-    overlay = overlay_of(layer)
-    assert overlay is not None
-    first = overlay.view
-    overlay.choose(scale="ratio")
-    one = overlay._views.nbytes // 2
-    overlay.choose(scale="rank")
-    assert overlay.view is first
-    overlay.choose(class_index=0)  # attention is one for all classes
-    assert overlay.view is first
-    monkeypatch.setattr(overlay_shown, "_MOST_BYTES", 2 * one)
-    overlay.choose(score="contribution")
-    overlay.choose(class_index=1)
-    assert overlay._views.nbytes <= 2 * one
-    overlay.choose(score="attention", scale="rank")
-    assert overlay.view is not first
-    np.testing.assert_array_equal(overlay.view.values, first.values)
-    kept = weakref.ref(overlay._views)
-    del overlay, layer
-    gc.collect()
-    assert kept() is None
+    def rest() -> None:
+        qtbot.waitUntil(lambda: not tab.look_ahead.waiting, timeout=20_000)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("this should have been at hand")
+
+    choices = [
+        lambda: tab.scale.choose("ratio"),
+        lambda: tab.look.smooth.setChecked(True),
+        lambda: tab.score.choose("contribution"),
+        lambda: tab.klass.choose(0),
+        lambda: tab.scale.choose("rank"),
+        lambda: tab.look.smooth.setChecked(False),
+    ]
+    for choose in choices:
+        rest()
+        with monkeypatch.context() as patch:
+            patch.setattr(overlay_shown.ShownViews, "_made", refuse)
+            choose()
+        chosen = overlay.settings
+        expected = overlay.map.display(chosen.score, chosen.scale, chosen.class_index)
+        np.testing.assert_array_equal(overlay.view.values, expected)
+    rest()
+    assert overlay.ahead() is None, "nothing is made twice"

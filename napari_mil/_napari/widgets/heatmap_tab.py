@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from ...maps import SCALES, SCALES_FOR_KIND, format_probability, score_label, score_title
 from ..canvas_outline import CanvasOutline
 from ..layers import slide_of
+from ..look_ahead import LookAhead
 from ..navigation import front_slide, layer_of_slide
 from ..overlay import Overlay, front_overlay, overlay_of
 from ..session import attach
@@ -46,7 +47,7 @@ class HeatmapTab(QWidget):
         Qt parent.
     """
 
-    export_clicked = Signal(object, str, int, object)
+    export_clicked = Signal(object, str, int, object, int)
     cancel_clicked = Signal()
     shown_changed = Signal(object)
 
@@ -56,6 +57,7 @@ class HeatmapTab(QWidget):
         self._overlay: Overlay | None = None
         self._outlines: dict[Overlay, CanvasOutline] = {}
         self._busy = self._refreshing = False
+        self.look_ahead = LookAhead(self)
         self._build()
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
@@ -75,6 +77,7 @@ class HeatmapTab(QWidget):
             event.disconnect(self.refresh_maps)
         self._viewer.layers.selection.events.active.disconnect(self._follow_active)
         self._let_go()
+        self.look_ahead.close()
         for line in self._outlines.values():
             line.remove()
         self._outlines.clear()
@@ -222,6 +225,7 @@ class HeatmapTab(QWidget):
         return own is None and not overlay.layer.visible and front_slide(self._viewer) is not None
 
     def _let_go(self) -> None:
+        self.look_ahead.follow(None)
         if self._overlay is not None:
             self._overlay.settings.events.disconnect(self._follow_settings)
             self._overlay.layer.events.visible.disconnect(self._follow_visible)
@@ -254,6 +258,7 @@ class HeatmapTab(QWidget):
         self.prediction.setText(_prediction_html(amap))
         self.threshold.follow()
         self.look.follow()
+        self.look_ahead.follow(overlay)
         self.shown_changed.emit(overlay)
 
     def _score_chosen(self, *_: Any) -> None:
@@ -302,9 +307,9 @@ class HeatmapTab(QWidget):
 
         show_gallery(self._viewer)
 
-    def _pick_file(self, wanted: str, path: Path) -> None:
+    def _pick_file(self, wanted: str, path: Path, max_px: int) -> None:
         if self._overlay is not None:
-            self.export_clicked.emit(self._overlay, wanted, self.k.value(), path)
+            self.export_clicked.emit(self._overlay, wanted, self.k.value(), path, max_px)
 
 
 def _offer(box: ChoiceBox, choices: list[Choice]) -> None:
