@@ -11,7 +11,7 @@ from vispy.visuals.filters import Clipper
 from vispy.visuals.transforms import NullTransform
 
 from ..maps import Painter
-from .layers import placement
+from .layers import KEY, placement
 from .widgets.compare_divider import Divider
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def grid_layer(grid: TileGrid, values: NDArray[np.float32], slide: SlideRef, **s
         units=place["units"],
         blending="translucent_no_depth",
         interpolation2d="nearest",
+        metadata={KEY: {"compared_on": slide.quickhash}},
         **shown,
     )
 

@@ -34,6 +34,7 @@ from .streaming import Stream, stream_of
 from .tags import TagBook
 from .viewers import camera
 from .work_file import WorkKeeper, remember
+from .world_units import WorldUnits
 
 if TYPE_CHECKING:
     import napari
@@ -69,6 +70,7 @@ class Session(QObject):
         self._streams: dict[int, Stream] = {}
         self._fresh: list[Layer] = []
         self._switch = SlideSwitch(viewer)
+        self._units = WorldUnits(viewer)
         self._stepping = Stepping(viewer, self.bring_forward)
         self.bags = BagOpener(viewer, window.centralWidget())
         self.tags = TagBook()

@@ -13,6 +13,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from ...maps import MapCut
+from ..layers import mpp_of, placement
 from ..overlay import Overlay, overlay_of
 from ..overlay_data import overlay_layer_data
 from ..streaming import stream_of
@@ -67,7 +68,7 @@ class MapPane(QWidget):
             rgb=True,
             scale=slide.scale,
             translate=slide.translate,
-            units=slide.units,
+            units=placement(mpp_of(slide))["units"],
             name=slide.name,
         )
         self.model.add_layer(self._slide)
