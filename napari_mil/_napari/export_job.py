@@ -20,7 +20,7 @@ Wanted: TypeAlias = ExportKind | Literal["everything"]
 """One kind of file, or all of them in a folder."""
 
 
-def options_as_shown(overlay: Overlay, k: int, tags: PatchTags) -> ExportOptions:
+def options_as_shown(overlay: Overlay, k: int, tags: PatchTags, max_px: int) -> ExportOptions:
     """Return what files are to look like so that they show what the window shows now.
 
     Parameters
@@ -31,6 +31,8 @@ def options_as_shown(overlay: Overlay, k: int, tags: PatchTags) -> ExportOptions
         How many top patches.
     tags : PatchTags
         What was said of the slide's patches.
+    max_px : int
+        Long edge of the picture of the map.
 
     Returns
     -------
@@ -56,6 +58,7 @@ def options_as_shown(overlay: Overlay, k: int, tags: PatchTags) -> ExportOptions
             smooth=chosen.look == "smooth",
         ),
         top_k=k,
+        max_px=max_px,
         tags={patch: mark.tags for patch, mark in marks.items()},
     )
 

@@ -82,7 +82,7 @@ def export(
     colours: Annotated[str, typer.Option(help="Colour map (viridis, cividis, magma, BrBG, ...).")] = "",
     opacity: Annotated[float, typer.Option(min=0, max=1, callback=finite, help="Of the colours over the slide.")] = 0.6,
     smooth: Annotated[bool, typer.Option("--smooth", help="Draw gradually; numbers stay the patches'.")] = False,
-    max_px: Annotated[int, typer.Option(min=300, max=8000, help="Long edge of the overlay picture.")] = 2400,
+    max_px: Annotated[int, typer.Option(min=300, help="Long edge of the overlay picture, of any size.")] = 2400,
     figure_format: Annotated[Drawn, typer.Option(help="Of the figure.")] = Drawn.pdf,
     gz: Annotated[bool, typer.Option("--gz", help="Compress GeoJSON; QuPath reads both.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace what is in the folder.")] = False,

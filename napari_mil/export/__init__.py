@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._comparison_figure import comparison_figure as comparison_figure
     from ._contact_sheet import write_contact_sheet as write_contact_sheet
     from ._display import Display as Display
+    from ._figure import LARGEST_PX as LARGEST_PX
     from ._figure import overlay_figure as overlay_figure
     from ._folders import check_patch_folder as check_patch_folder
     from ._geojson import write_hot_spots_geojson as write_hot_spots_geojson
@@ -49,7 +50,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_comparison_figure": ["comparison_figure"],
         "_contact_sheet": ["write_contact_sheet"],
         "_display": ["Display"],
-        "_figure": ["overlay_figure"],
+        "_figure": ["LARGEST_PX", "overlay_figure"],
         "_folders": ["check_patch_folder"],
         "_geojson": ["write_hot_spots_geojson", "write_map_geojson", "write_outline_geojson"],
         "_ome_tiff": ["write_map_ome_tiff"],

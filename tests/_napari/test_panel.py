@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from PIL import Image
 
 from napari_mil._napari.layers import slide_of
 from napari_mil._napari.overlay import overlay_of
 from napari_mil._napari.session import attach
 from napari_mil.errors import EncoderError
+from napari_mil.export import as_scanned_px
 from napari_mil.maps import PatchPlace, read_map
 from napari_mil.pipeline import run
 
@@ -298,6 +300,15 @@ def test_the_menu_saves_what_is_shown(
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert f"5 of {len(overlay.map):,} patches" in page
     assert overlay.view.scale.title in page
+    # as scanned: a pixel of the slide is one of the picture
+    scanned = as_scanned_px(overlay.map)
+    monkeypatch.setattr(menu, "ask", lambda *_: tmp_path / "a.png")
+    [*_, as_scanned] = menu.larger.actions()
+    assert as_scanned.text() == f"As &scanned, {scanned:,} pixels…"
+    as_scanned.trigger()
+    qtbot.waitUntil(lambda: not panel.running, timeout=30_000)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert max(picture.size) == pytest.approx(scanned, abs=1)
 
 
 def test_everything_is_saved_into_a_new_folder(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
+from ...export import LARGEST_PX, ExportOptions, as_scanned_px
 from ...slides import slide_name
 from .save_dialog import CSV, GEOJSON, GEOJSON_GZ, JPEG, OME_TIFF, PAGE, PDF, PNG, SVG, TIFF, FileKind, ask_where
 
@@ -83,6 +84,11 @@ _ENTRIES: dict[Wanted, tuple[str, str, str, tuple[FileKind, ...]]] = {
 }
 
 
+USUAL_PX = ExportOptions().max_px
+_SIZES = (4_800, LARGEST_PX, 20_000)
+"""Pixels along the longer edge of larger pictures of the map; as scanned besides."""
+
+
 class ExportMenu(QMenu):
     """Choose what to write, and where.
 
@@ -92,8 +98,8 @@ class ExportMenu(QMenu):
         Qt parent.
     """
 
-    picked = Signal(str, object)
-    """What (see `Wanted`), and the file or folder."""
+    picked = Signal(str, object, int)
+    """What (see `Wanted`), the file or folder, and the long edge of the picture of the map in pixels."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__("Export", parent)
@@ -107,6 +113,9 @@ class ExportMenu(QMenu):
             entry.setToolTip(tip)
             entry.triggered.connect(lambda _=False, wanted=wanted: self._pick(wanted))
             self.entries[wanted] = entry
+            if wanted == "overlay":
+                self.larger = self.addMenu("Picture of the map, &larger")
+                self.larger.setToolTipsVisible(True)
         self.aboutToShow.connect(self._offer)
 
     def show_overlay(self, overlay: Overlay | None) -> None:
@@ -114,22 +123,41 @@ class ExportMenu(QMenu):
         self._overlay = overlay
 
     def _offer(self) -> None:
-        """Hot spots need a threshold."""
+        """Hot spots need a threshold; how large a picture can be depends on the slide."""
+        self._offer_sizes()
         chosen = self._overlay is not None and not self._overlay.shows_all
         self.entries["hot-spots"].setEnabled(chosen)
         tip = _ENTRIES["hot-spots"][1] if chosen else "Hot spots are regions above a threshold: choose one first"
         self.entries["hot-spots"].setToolTip(tip)
 
-    def _pick(self, wanted: Wanted) -> None:
+    def _offer_sizes(self) -> None:
+        self.larger.clear()
+        self.larger.setEnabled(self._overlay is not None)
         if self._overlay is None:
             return
-        path = self.ask(wanted, slide_name(self._overlay.map.slide.path))
-        if path is not None:
-            self.picked.emit(wanted, path)
+        scanned = as_scanned_px(self._overlay.map)
+        for px in [size for size in _SIZES if size < scanned]:
+            self._offer_size(f"{px:,} pixels…", "Of its longer edge", px)
+        tip = "One pixel for each of the slide's, as PNG. How large the file will be is estimated first."
+        self._offer_size(f"As &scanned, {scanned:,} pixels…", tip, scanned)
 
-    def ask(self, wanted: Wanted, stem: str) -> Path | None:
+    def _offer_size(self, label: str, tip: str, px: int) -> None:
+        entry = self.larger.addAction(label)
+        entry.setToolTip(tip)
+        entry.triggered.connect(lambda _=False: self._pick("overlay", px))
+
+    def _pick(self, wanted: Wanted, max_px: int = USUAL_PX) -> None:
+        if self._overlay is None:
+            return
+        path = self.ask(wanted, slide_name(self._overlay.map.slide.path), max_px)
+        if path is not None:
+            self.picked.emit(wanted, path, max_px)
+
+    def ask(self, wanted: Wanted, stem: str, max_px: int = USUAL_PX) -> Path | None:
         """Ask for the file, or the folder, to write to; None where the person changed their mind."""
         label, _, called, kinds = _ENTRIES[wanted]
+        if wanted == "overlay" and max_px > LARGEST_PX:
+            kinds = (PNG,)
         title = label.replace("&", "").rstrip("…")
         if not kinds:
             folder = QFileDialog.getExistingDirectory(self.parentWidget(), title)

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QToolButton, QVBoxLayout
 
 from ...describe import left_out
+from ...export import ExportOptions
 from ...maps import DISCLAIMER, PatchTags
 from ...preferences import read_preferences
 from ...progress import Progress
@@ -131,7 +132,9 @@ class MILPanel(DockPanel):
             on_cancelled=self._run_cancelled,
         )
 
-    def start_export(self, overlay: Overlay, wanted: Wanted, k: int, path: Path) -> None:
+    def start_export(
+        self, overlay: Overlay, wanted: Wanted, k: int, path: Path, max_px: int = ExportOptions().max_px
+    ) -> None:
         """Write files of a map, as shown now, in the background.
 
         Parameters
@@ -144,6 +147,8 @@ class MILPanel(DockPanel):
             How many top patches.
         path : Path
             The file, or the folder in which a subfolder is made.
+        max_px : int
+            Long edge of the picture of the map.
         """
         if self._jobs.job is not None:
             show_info("Wait until the present run has ended, or cancel it.")
@@ -153,7 +158,7 @@ class MILPanel(DockPanel):
         self.heatmap_tab.set_busy(True, can_cancel=True)
         self.run_tab.set_waiting(True)
         self._jobs.job = Job(
-            export_steps(overlay.map, wanted, path, options_as_shown(overlay, k, tags)),
+            export_steps(overlay.map, wanted, path, options_as_shown(overlay, k, tags, max_px)),
             "Saving",
             on_progress=lambda step: self.heatmap_tab.say(progress_line(step)),
             on_done=self._export_done,
