@@ -1,6 +1,7 @@
-"""Moving the threshold, changing scale and class on 100 000 patches, beside a bare redraw of the same window.
+"""Every change to how a map of 100 000 patches is shown, beside a bare redraw of the same window.
 
-Goal: at most 1.2 times a bare redraw. ``python -m benchmarks.threshold``
+Goal: at most 1.2 times a bare redraw. What was never shown before is timed by itself, each once after a moment's rest.
+``python -m benchmarks.threshold``
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
@@ -71,8 +72,21 @@ def main() -> None:
                 tab.score.choose(("attention", "contribution")[k % 2]),
                 tab.klass.choose(k // 2 % 2),
             ),
+            "below": lambda k: tab.threshold.inverted.setChecked(k % 2 == 0),
+            "colours": lambda k: tab.look.colours.choose(("cividis", "magma", "inferno", "viridis")[k % 4]),
         }
-        figures = {name: against(bare, change, viewer) for name, change in changes.items()}
+        visits = [
+            *(lambda name=name: tab.scale.choose(name) for name in ("ratio", "robust")),
+            *(lambda name=name: tab.score.choose(name) for name in ("contribution", "leave_one_out", "instance_logit")),
+            lambda: tab.klass.choose(0),
+            *(lambda name=name: tab.scale.choose(name) for name in ("probability", "robust", "rank")),
+            lambda: tab.score.choose("contribution"),
+            lambda: tab.scale.choose("contribution"),
+        ]
+        figures = {"first_time": first_time(bare, visits, viewer)}
+        tab.score.choose("attention")
+        tab.scale.choose("rank")
+        figures |= {name: against(bare, change, viewer) for name, change in changes.items()}
         tab.score.choose("attention")
         tab.scale.choose("rank")
         # options, each against a bare redraw of the same picture
@@ -81,6 +95,7 @@ def main() -> None:
         tab.look.outlined.setChecked(False)
         tab.look.smooth.setChecked(True)
         figures["threshold_smooth"] = against(bare, changes["threshold"], viewer)
+        figures["smooth_on_and_off"] = against(bare, lambda k: tab.look.smooth.setChecked(k % 2 == 1), viewer)
         viewer.layers.remove(layer)
         viewer.close()
     met = all(figure["ratio"] <= 1.2 for figure in figures.values())
@@ -88,21 +103,33 @@ def main() -> None:
     print(json.dumps(result))
 
 
+def first_time(bare: Callable[[int], None], visits: Sequence[Callable[[], object]], viewer: object) -> dict[str, float]:
+    """Return the same as `against` of changes each to what was never shown before."""
+    pairs = []
+    for k, visit in enumerate(visits):
+        wait(1.0)  # as long as it takes to find the next control
+        pairs.append((timed(lambda k=k: bare(k), viewer), timed(visit, viewer)))
+    return beside([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
 def against(bare: Callable[[int], None], change: Callable[[int], object], viewer: object) -> dict[str, float]:
     """Return median milliseconds of a change with its redraw and of a bare one, and their ratio."""
-    times: dict[str, list[float]] = {"bare_ms": [], "change_ms": []}
-    for k in range(STEPS + 3):
-        for name, act in (("bare_ms", bare), ("change_ms", change)):
-            start = time.perf_counter()
-            act(k)
-            viewer.screenshot(canvas_only=True, flash=False)  # type: ignore[attr-defined]
-            if k >= 3:
-                times[name].append(1000 * (time.perf_counter() - start))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {
-        **{k: round(v, 1) for k, v in medians.items()},
-        "ratio": round(medians["change_ms"] / medians["bare_ms"], 2),
-    }
+    pairs = [(timed(lambda k=k: bare(k), viewer), timed(lambda k=k: change(k), viewer)) for k in range(STEPS + 3)][3:]
+    return beside([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def timed(act: Callable[[], object], viewer: object) -> float:
+    """Return milliseconds until the canvas shows what was done."""
+    start = time.perf_counter()
+    act()
+    viewer.screenshot(canvas_only=True, flash=False)  # type: ignore[attr-defined]
+    return 1000 * (time.perf_counter() - start)
+
+
+def beside(bare_ms: list[float], change_ms: list[float]) -> dict[str, float]:
+    """Return both medians and their ratio."""
+    bare, change = statistics.median(bare_ms), statistics.median(change_ms)
+    return {"bare_ms": round(bare, 1), "change_ms": round(change, 1), "ratio": round(change / bare, 2)}
 
 
 if __name__ == "__main__":
