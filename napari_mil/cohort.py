@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .annotations import outlines_for, resolve_tissue
+from .counting import counted
 from .errors import FeaturesError
 from .features import EncoderInfo, iter_extract, load_encoder, read_features
 from .progress import Progress, Steps
@@ -134,7 +135,7 @@ def _refuse_other_settings(target: Path, wanted: EncoderInfo, grid: TileGrid) ->
     kept = {tuple(rc) for rc in features.grid.l0_rc.tolist()}
     if not kept <= asked or len(kept) + features.unreadable_tiles != len(asked):
         raise FeaturesError(
-            f"{target} holds {len(kept):,} patches of another tissue mask; this one has {len(asked):,}. "
+            f"{target} holds {counted(len(kept), 'patch')} of another tissue mask; this one has {len(asked):,}. "
             "Choose another folder, or allow overwriting (--overwrite)."
         )
 

@@ -88,7 +88,7 @@ class Console:
 
             def show(step: Progress) -> None:
                 label = f"{step.stage}: {step.message}" if step.message else step.stage
-                rate = f"{step.rate:,.0f} {step.unit}/s" if step.rate else ""
+                rate = f"{step.rate:,.{1 if step.rate < 10 else 0}f} {step.unit}/s" if step.rate else ""
                 bar.update(task, description=label, completed=step.done, total=step.total or None, rate=rate)
 
             yield show

@@ -31,3 +31,21 @@ def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return f"{noun[:-1]}ies"
     return f"{noun}s"
+
+
+def agreed(n: int, one: str, several: str) -> str:
+    """Return the word that goes with a number: ``agreed(n, "is", "are")``.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    one, several : str
+        The word for one, and for any other number.
+
+    Returns
+    -------
+    str
+        One of them.
+    """
+    return one if n == 1 else several

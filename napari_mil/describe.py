@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .counting import agreed, counted
 from .errors import ModelError, NapariMilError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def describe_run(result: RunResult, out: Path) -> Described:
         f", {result.mask.area_mm2:.1f} mm² of tissue ({result.mask.origin})" if result.mask.area_mm2 is not None else ""
     )
     text = (
-        f"{Path(result.slide.path).name}: {len(result.features):,} patches{area}{left_out(result.features)}\n"
+        f"{Path(result.slide.path).name}: {counted(len(result.features), 'patch')}{area}{left_out(result.features)}\n"
         f"{record['model']}: {_chances(amap)}\n"
         f"Written to {out}: {', '.join(sorted(result.files))}"
     )
@@ -132,11 +133,30 @@ def describe_conversion(features: Features, was: Format | None, now: Format, fil
         "files": names,
     }
     text = (
-        f"{len(features):,} patches of {grid.tile_um:g} µm ({grid.tile_l0:g} level-0 pixels), {numbers} numbers each, "
+        f"{counted(len(features), 'patch')} of {grid.tile_um:g} µm ({grid.tile_l0:g} level-0 pixels), "
+        f"{counted(numbers, 'number')} each, "
         f"from {was.tool if was else 'an unknown tool'} to {now.tool}\n"
         f"Written: {', '.join(names)}"
     )
     return record, text
+
+
+def auc_words(mean: float, sd: float) -> str:
+    """Say a mean AUC of folds and its standard deviation, or why there is none; NaN stands for none.
+
+    Parameters
+    ----------
+    mean, sd : float
+        As a training's result has them.
+
+    Returns
+    -------
+    str
+        "0.912 ± 0.031"
+    """
+    if mean != mean:
+        return "unknown: no fold's test slides hold every class"
+    return f"{mean:.3f} ± {sd:.3f}" if sd == sd else f"{mean:.3f}"
 
 
 def describe_training(result: TrainingResult, out: Path) -> Described:
@@ -172,12 +192,13 @@ def describe_training(result: TrainingResult, out: Path) -> Described:
         "epochs": result.epochs,
         "subsampling": result.subsampling,
     }
+    together = f" (all folds together {result.auc_pooled:.3f})" if len(result.folds) > 1 else ""
     text = (
-        f"{result.pooling} on {result.n_slides} slides of {result.n_patients} patients, {len(result.folds)} folds\n"
-        f"AUC on held-out patients: {result.auc_mean:.3f} ± {result.auc_sd:.3f} (all folds together "
-        f"{result.auc_pooled:.3f})\n"
+        f"{result.pooling} on {counted(result.n_slides, 'slide')} of {counted(result.n_patients, 'patient')}, "
+        f"{counted(len(result.folds), 'fold')}\n"
+        f"AUC on held-out patients: {auc_words(result.auc_mean, result.auc_sd)}{together}\n"
         + (f"{result.subsampling}\n" if result.subsampling else "")
-        + f"Model, fitted again on all slides for {result.epochs} epochs: {result.model_path}"
+        + f"Model, fitted again on all slides for {counted(result.epochs, 'epoch')}: {result.model_path}"
     )
     return record, text
 
@@ -276,7 +297,7 @@ def _map(path: Path) -> Described:
         "spread": _spread(amap),
     }
     text = (
-        f"{path.name}: attention map of {Path(amap.slide.path).name}, {len(amap):,} patches of "
+        f"{path.name}: attention map of {Path(amap.slide.path).name}, {counted(len(amap), 'patch')} of "
         f"{amap.grid.tile_um:g} µm\n"
         f"{amap.model.title or amap.model.pooling}: {_chances(amap)}\n"
         f"Scores: {', '.join(score_title(score.kind, score.of) for score in amap.scores.values())}"
@@ -298,7 +319,12 @@ def left_out(features: Features) -> str:
         Begins with a semicolon.
     """
     lost = features.unreadable_tiles
-    return f"; {lost:,} more could not be read (the slide's file is damaged there) and were left out" if lost else ""
+    return (
+        f"; {lost:,} more could not be read (the slide's file is damaged there) and "
+        f"{agreed(lost, 'was', 'were')} left out"
+        if lost
+        else ""
+    )
 
 
 def _chances(amap: AttentionMap) -> str:

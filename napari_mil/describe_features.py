@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .counting import counted
 from .describe import Described, left_out
 from .errors import FeaturesError, OtherSlideError, PatchSizeUnknownError, ScaleUnknownError
 
@@ -84,8 +85,8 @@ def describe_features(
     tool = "an unknown tool" if kind is None else kind.tool
     made_by = features.encoder.name or "an encoder that it does not name"
     lines = [
-        f"{path.name}: {len(features):,} patches{edge}, {features.values.shape[1]} numbers each, from {made_by}"
-        f"{left_out(features)}",
+        f"{path.name}: {counted(len(features), 'patch')}{edge}, {counted(features.values.shape[1], 'number')} each, "
+        f"from {made_by}{left_out(features)}",
         f"Format: {tool}'s",
         f"Slide: {features.slide.path}",
         *(_lack(one) for one in lacks),

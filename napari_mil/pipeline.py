@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .annotations import Annotation, resolve_tissue, write_tissue
+from .counting import counted
 from .errors import MapError, ModelError, OtherSlideError
 from .export import check_patch_folder
 from .features import (
@@ -176,7 +177,7 @@ def iter_run(
             with _timed(seconds, STAGES[2]):
                 work = _extracted(slide, grid, coder, device, target, isolated=isolated, live=live, models=mil)
                 bag = yield from work
-        yield Progress(STAGES[3], message=f"{len(bag):,} patches")
+        yield Progress(STAGES[3], message=counted(len(bag), "patch"))
         with _timed(seconds, STAGES[3]):
             amap = yield from _mapped(mil, bag, choose_device(device).device, also, mc_dropout, seed)
         files = {"features.h5": target} if target is not None else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mil.counting import counted
+from napari_mil.counting import agreed, counted
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,7 @@ def test_the_noun_goes_with_the_number(n: int, noun: str, words: str) -> None:
 def test_a_plural_of_its_own() -> None:
     assert counted(1, "file of outlines", "files of outlines") == "1 file of outlines"
     assert counted(4, "file of outlines", "files of outlines") == "4 files of outlines"
+
+
+def test_the_verb_goes_with_the_number() -> None:
+    assert [agreed(n, "is", "are") for n in (0, 1, 2)] == ["are", "is", "are"]

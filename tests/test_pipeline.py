@@ -147,7 +147,7 @@ def test_a_foreign_model_of_other_length_is_refused_before_anything_is_fetched(
     with pytest.raises(ModelError, match=f"takes 1024 numbers per patch; {encoder} gives {dim}"):
         nm.run(small_slide, model=clam, encoder=encoder, out=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ModelError, match=r"which encoder it takes, only that it gives 1,024 numbers per patch"):
+    with pytest.raises(ModelError, match=r"which encoder it takes, only that it takes 1,024 numbers per patch"):
         nm.run(small_slide, model=clam, out=tmp_path / "out", device="cpu")
 
 

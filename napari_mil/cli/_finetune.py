@@ -101,6 +101,7 @@ def fine_tune(
 
 def _described(result: FineTuned) -> tuple[dict[str, Any], str]:
     """Say what fine-tuning came to, and how to use what it left."""
+    from ..describe import auc_words
 
     def known(x: float) -> float | None:
         return x if x == x else None
@@ -119,12 +120,10 @@ def _described(result: FineTuned) -> tuple[dict[str, Any], str]:
         "auc_sd": known(result.auc_sd),
         "epochs": result.epochs,
     }
-    spread = f" ± {result.auc_sd:.3f}" if known(result.auc_sd) is not None else ""
-    auc = f"{result.auc_mean:.3f}{spread}" if known(result.auc_mean) is not None else "unknown: the folds lack a class"
     text = (
         f"{result.encoder.name} and {result.pooling} on {counted(result.n_slides, 'slide')} of "
         f"{counted(result.n_patients, 'patient')}, {counted(len(result.folds), 'fold')}\n"
-        f"AUC on held-out patients: {auc}\n"
+        f"AUC on held-out patients: {auc_words(result.auc_mean, result.auc_sd)}\n"
         f"Encoder and model, fitted again on all slides for {counted(result.epochs, 'epoch')}. Use them with\n"
         f"  napari-mil run SLIDE --model {result.model_path} --encoder {result.encoder_path} --out DIR\n"
         "or copy both, with the encoder's .json, into the models folder."

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..console import Console
+from ..counting import counted
 from ..features import Format
 from ._options import (
     Device,
@@ -158,7 +159,7 @@ def extract(
             )
         )
         record = {"files": [asdict(item) for item in done]}
-        console.result(record, "\n".join(f"{item.file}: {item.patches:,} patches" for item in done))
+        console.result(record, "\n".join(f"{item.file}: {counted(item.patches, 'patch')}" for item in done))
 
     run_command(work, json_output)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..counting import counted
 from ..errors import ModelError
 from ..models import check_fit, load_model
 from ..progress import Pacer, Steps
@@ -95,7 +96,7 @@ def iter_cost(candidate: Candidate, bags: Bags | None, device: str) -> Steps[Cos
                 yield progress
     if not seconds:
         return Cost(parameters)
-    where = f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device
+    where = f"{device}, {counted(torch.get_num_threads(), 'thread')}" if device == "cpu" else device
     return Cost(parameters, float(np.median(seconds)), int(np.median(sizes)), where)
 
 

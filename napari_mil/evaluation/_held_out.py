@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..counting import counted
 from ..errors import EvaluationError
 from ..progress import Pacer, Steps
 from ..slides import slide_name
@@ -115,8 +116,9 @@ def _refuse_leaks(
         if shared:
             shown = ", ".join(shared[:_SHOWN]) + (f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else "")
             raise EvaluationError(
-                f"{who} was trained on {len(shared)} {what} of this cohort ({shown}): a leak, the figures would "
-                "measure memory. Remove them from the table, or give the folder of the training run instead."
+                f"{who} was trained on {counted(len(shared), what.removesuffix('s'))} of this cohort ({shown}): a "
+                "leak, the figures would measure memory. Remove them from the table, or give the folder of the "
+                "training run instead."
             )
     scans = {cohort.slides[row] for row in rows if quickhashes.get(cohort.slides[row]) in seen.get("scans", ())}
     if scans:

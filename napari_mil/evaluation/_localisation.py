@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ..counting import agreed, counted
 from ..maps import KIND_TITLES
 from ._agreement_rules import TOP_K
 from ._overlap import OverlapCurve
@@ -170,7 +171,9 @@ def _notes(view: MapView, labels: PatchLabels, n: int, n_target: int) -> list[st
     if 0 < covered < 0.9:
         found.append(f"{1 - covered:.0%} of the target's area lies in no patch.")
     if n < len(view.raw):
-        found.append(f"{len(view.raw) - n} patches without a value are left out.")
+        found.append(
+            f"{counted(len(view.raw) - n, 'patch')} without a value {agreed(len(view.raw) - n, 'is', 'are')} left out."
+        )
     if view.kind == "spread":
         found.append(f"{KIND_TITLES['spread']} says where models disagree, not where they looked.")
     return found

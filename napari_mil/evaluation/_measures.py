@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
+from ..counting import counted
 from ._bootstrap import auc_of, average_precision_of, interval, mean_of, share_of
 from ._calibration import Calibration, calibrate, squared_errors
 from ._delong import delong
@@ -209,7 +210,7 @@ def _notes(test: Predictions, folds: Sequence[tuple[int, int, float]], auc: floa
         notes.append(f"At an AUC of {auc:.0f} neither bootstrap nor DeLong gives an interval a width: add slides.")
     if len(set(test.patients)) < len(test):
         notes.append(
-            f"{len(test)} slides are of {len(set(test.patients))} patients: intervals resample patients; DeLong takes "
-            "slides for independent and is too sure here."
+            f"{counted(len(test), 'slide')} are of {counted(len(set(test.patients)), 'patient')}: intervals resample "
+            "patients; DeLong takes slides for independent and is too sure here."
         )
     return notes

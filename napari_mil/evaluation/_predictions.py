@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..counting import agreed, counted
 from ..errors import EvaluationError
 from ..training import Cohort
 
@@ -169,7 +170,9 @@ def _refuse(path: Path, faulty: NDArray[np.bool_], fault: str) -> None:
     rows = np.flatnonzero(faulty) + 2
     if len(rows):
         shown = ", ".join(map(str, rows[:_SHOWN])) + (f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else "")
-        raise EvaluationError(f"{path} has {fault} in row {shown}. Train this run again, or leave it out.")
+        raise EvaluationError(
+            f"{path} has {fault} in {agreed(len(rows), 'row', 'rows')} {shown}. Train this run again, or leave it out."
+        )
 
 
 def refuse_twice(slides: Sequence[str], where: str) -> None:
@@ -184,7 +187,7 @@ def refuse_twice(slides: Sequence[str], where: str) -> None:
     twice = sorted({slide for slide in slides if slide in seen or seen.add(slide)})  # type: ignore[func-returns-value]
     if twice:
         raise EvaluationError(
-            f"{where} tests {len(twice)} slides more than once, {twice[0]} among them. "
+            f"{where} tests {counted(len(twice), 'slide')} more than once, {twice[0]} among them. "
             "Evaluate one repetition at a time."
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..counting import agreed
 from ..errors import EvaluationError
 from ..training import youden_threshold
 from ._predictions import Candidate, Predictions, read_predictions, refuse_twice
@@ -166,6 +167,9 @@ def _thresholds(
     notes: tuple[str, ...] = ()
     if bare:
         shown = ", ".join(map(str, bare))
-        notes = (f"The validation slides of fold {shown} lack a class: its threshold is 0.5.",)
+        notes = (
+            f"The validation slides of {agreed(len(bare), 'fold', 'folds')} {shown} lack a class: "
+            f"{agreed(len(bare), 'its threshold is', 'their thresholds are')} 0.5.",
+        )
     origin = "Youden's index on the validation slides of each fold"
     return {fold: HALF if np.isnan(cut) else cut for fold, cut in thresholds.items()}, origin, notes

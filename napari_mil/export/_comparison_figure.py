@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..counting import counted
 from ..maps import DISCLAIMER, format_probability, paint
 from ._colour_bar import draw_colour_bar
 from ._scale_bar import SCALE_BAR_HEIGHT, draw_scale_bar
@@ -140,7 +141,9 @@ def _draw_map(axes: Axes, amap: AttentionMap, view: MapView) -> None:
 def _words(figure: Figure, left: float, top: float, wide: float, fact: MapFacts, view: MapView) -> None:
     """Write name, prediction and score above a map, each cut to its column."""
     size_in = figure.get_size_inches()
-    effective = "" if math.isnan(fact.effective) else f"; as if over {fact.effective:,.0f} of {fact.patches:,} patches"
+    effective = (
+        "" if math.isnan(fact.effective) else f"; as if over {fact.effective:,.0f} of {counted(fact.patches, 'patch')}"
+    )
     lines = (
         (fact.name, 10, "bold", _INK, 0.0),
         (f"{fact.predicted} {format_probability(fact.probability)}", 8.5, "normal", _INK, 0.2),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..counting import counted
 from ..errors import ExportError
 from ..files import replacing
 from ..maps import DISCLAIMER, colours
@@ -93,7 +94,8 @@ def write_contact_sheet(
         (_fitted_title(amap), _LARGE, _INK),
         (f"{Path(amap.slide.path).name}. Prediction: {amap.prediction.sentence}", _TEXT, _GREY),
         (
-            f"The {len(tiles):,} highest of {len(amap):,} patches: place from the top, {patch_value_words(view)}",
+            f"The {len(tiles):,} highest of {counted(len(amap), 'patch')}: place from the top, "
+            f"{patch_value_words(view)}",
             _TEXT,
             _GREY,
         ),

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ..counting import counted
 from ..maps import DISCLAIMER, colours, limits_words
 from ..progress import Pacer, Progress, Steps
 from ._display import Display
@@ -190,7 +191,7 @@ def _draw_patches(
         _MARGIN,
         top,
         "c",
-        f"The {len(tiles)} patches with the highest score: place from the top, {patch_value_words(view)}",
+        f"The {counted(len(tiles), 'patch')} with the highest score: place from the top, {patch_value_words(view)}",
     )
     rgb = colours(view, display.colours)
     pacer = Pacer("Drawing the figure", len(tiles))

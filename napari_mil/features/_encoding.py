@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..counting import counted
 from ..errors import EncoderError, SlideError
 from ._ahead import map_ahead, usable_cores
 from ._encoder import FAILURES, Encoder
@@ -153,7 +154,8 @@ class _BatchEncoder:
             features = self._at(torch.float32, pixels)  # half precision holds smaller numbers only
         if tuple(features.shape) != (len(patches), self._encoder.info.dim):
             raise EncoderError(
-                f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for {len(patches)} patches. "
+                f"The encoder {self._encoder.info.name} returned {tuple(features.shape)} for "
+                f"{counted(len(patches), 'patch')}. "
                 "Export it so that it returns one row of features a patch."
             )
         if not torch.isfinite(features).all():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..counting import agreed, counted
 from ..errors import EncoderError, FeaturesError
 from ..progress import Pacer, Progress, Steps, finish
 from ..slides import Slide, SlideRef
@@ -174,8 +175,12 @@ def iter_extract(
             write_features(target, features, asked=grid)
             partial.delete()
         if features.unreadable_tiles:
-            lost = f"{features.unreadable_tiles:,} of {len(grid):,} patches could not be read and were left out: "
-            yield Progress(STAGE, done, len(grid), message=lost + "the slide's file is damaged there.")
+            lost = features.unreadable_tiles
+            message = (
+                f"{lost:,} of {counted(len(grid), 'patch')} could not be read and {agreed(lost, 'was', 'were')} left "
+                "out: the slide's file is damaged there."
+            )
+            yield Progress(STAGE, done, len(grid), message=message)
         return features
 
 
@@ -252,5 +257,5 @@ def _header(grid: TileGrid, encoder: EncoderInfo, ref: SlideRef) -> dict[str, ob
 def _restore(partial: Partial, values: NDArray[np.float32], read: NDArray[np.bool_]) -> str:
     partial.restore(values, read)
     if partial.done:
-        return f"Going on after {partial.done:,} patches done before."
+        return f"Going on after {counted(partial.done, 'patch')} done before."
     return "The unfinished file belonged to other settings; starting anew." if partial.replaced else ""

@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..counting import counted
 from ..errors import FeaturesError
 from ..slides import SlideRef, slide_name
 from ..tiling import TileGrid
@@ -185,8 +186,8 @@ def _read_open(file: h5py.File, path: Path) -> Features:
     l0_rc = np.ascontiguousarray(file["coords"][()][:, ::-1], dtype=np.int64)
     if values.ndim != 2 or len(values) != len(l0_rc):
         raise FeaturesError(
-            f"{path} holds features of shape {values.shape} for {len(l0_rc)} tiles, so they cannot be matched. "
-            "Extract the features again."
+            f"{path} holds features of shape {values.shape} for {counted(len(l0_rc), 'tile')}, so they cannot be "
+            "matched. Extract the features again."
         )
     if "napari_mil" not in file.attrs:
         return _read_trident(file, values, l0_rc, path)

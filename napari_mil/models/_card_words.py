@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..counting import counted
 from ._card import ModelCard
 
 _MOST_SHOWN = 10
@@ -56,7 +57,7 @@ def card_details(card: ModelCard) -> list[str]:
     """
     training = card.training
     lines = [f"Sizes: {_pairs(card.config)}"] if card.config else []
-    how = [f"{training[key]} {word}" for key, word in (("epochs", "epochs"),) if training.get(key) is not None]
+    how = [_many(training["epochs"], "epoch")] if training.get("epochs") is not None else []
     how += [f"epoch {training['best_epoch']} chosen by validation"] if training.get("best_epoch") is not None else []
     how += [_pairs(training["recipe"])] if training.get("recipe") else []
     how += [f"seed {training['seed']}"] if training.get("seed") is not None else []
@@ -69,7 +70,7 @@ def card_details(card: ModelCard) -> list[str]:
 
 
 def _takes(card: ModelCard) -> str:
-    numbers = f"Takes {card.in_features:,} numbers per patch"
+    numbers = f"Takes {counted(card.in_features, 'number')} per patch"
     if not card.encoder:
         return f"{numbers}; it does not say of which encoder, nor of which patches. Give the one it was trained on."
     known = [f"version {card.encoder_version}"] * bool(card.encoder_version)
@@ -83,10 +84,10 @@ def _takes(card: ModelCard) -> str:
 def _data(training: Mapping[str, Any]) -> list[str]:
     told = [str(training["data"])] if training.get("data") else []
     if training.get("n_slides") is not None:
-        patients = f" of {_value(training['n_patients'])} patients" if training.get("n_patients") is not None else ""
-        told.append(f"{_value(training['n_slides'])} slides{patients}")
+        patients = f" of {_many(training['n_patients'], 'patient')}" if training.get("n_patients") is not None else ""
+        told.append(f"{_many(training['n_slides'], 'slide')}{patients}")
     elif training.get("n_train") is not None:
-        told.append(f"{_value(training['n_train'])} slides, {_value(training.get('n_val', 0))} more for validation")
+        told.append(f"{_many(training['n_train'], 'slide')}, {_value(training.get('n_val', 0))} more for validation")
     if training.get("slides_per_class"):
         told.append(f"slides per class: {_pairs(training['slides_per_class'])}")
     return [f"Trained on: {'; '.join(told)}"] if told else []
@@ -95,12 +96,12 @@ def _data(training: Mapping[str, Any]) -> list[str]:
 def _auc(training: Mapping[str, Any]) -> list[str]:
     if training.get("auc") is not None:
         fold = f" of fold {training['fold']}" if training.get("fold") is not None else ""
-        slides = f"{_value(training['n_test'])} slides" if training.get("n_test") is not None else "slides"
+        slides = _many(training["n_test"], "slide") if training.get("n_test") is not None else "slides"
         return [f"AUC on the {slides}{fold} held out: {_three(training['auc'])}"]
     if training.get("auc_mean") is None:
         return []
     spread = f" ± {_three(training['auc_sd'])}" if training.get("auc_sd") is not None else ""
-    more = [f"{training['folds']} folds"] if isinstance(training.get("folds"), int) else []
+    more = [_many(training["folds"], "fold")] if isinstance(training.get("folds"), int) else []
     each = training.get("fold_aucs")
     more += [f"each: {', '.join(map(_three, each))}"] if isinstance(each, list | tuple) else []
     more += [f"all together {_three(training['auc_pooled'])}"] if training.get("auc_pooled") is not None else []
@@ -145,6 +146,11 @@ def _value(value: Any) -> str:
         shown = ", ".join(_value(one) for one in value[:_MOST_SHOWN])
         return shown if len(value) <= _MOST_SHOWN else f"{len(value):,} ({_value(value[0])}, …)"
     return str(value)
+
+
+def _many(value: Any, noun: str) -> str:
+    """Return how many of what; a card that others wrote may not hold a number."""
+    return counted(value, noun) if isinstance(value, int) else f"{_value(value)} {noun}s"
 
 
 def _words(key: object) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..counting import counted
 from ..errors import ModelError
 from ..triton_guard import without_triton
 from ._base import Score
@@ -99,8 +100,9 @@ class TorchmilPooling(TokenModel):
         logit, raw = self._run(h[None], **{_how(type(self.inner)): True})
         if logit.numel() != 1 or raw.numel() != len(h):
             raise ModelError(
-                f"torchmil's {self.torchmil_name} gives {logit.numel()} predictions and {raw.numel()} scores for a bag "
-                f"of {len(h)} patches, which are not one each. Choose another of its models."
+                f"torchmil's {self.torchmil_name} gives {counted(logit.numel(), 'prediction')} and "
+                f"{counted(raw.numel(), 'score')} for a bag of {counted(len(h), 'patch')}, which are not one "
+                "each. Choose another of its models."
             )
         raw = raw.detach().reshape(-1).float().cpu()
         if self.default_score == "instance_logit":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
+from ..counting import agreed, counted
 from ..errors import CohortError
 from ..slides import slide_name
 from ._leaks import check_duplicates
@@ -181,8 +182,8 @@ def feature_files(cohort: Cohort, folder: str | os.PathLike[str]) -> dict[str, P
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
         raise CohortError(
-            f"{len(missing)} of {len(files)} slides have no features in {folder}: {shown}. "
-            "Extract them first (napari-mil extract), or remove the rows."
+            f"{len(missing):,} of {counted(len(files), 'slide')} {agreed(len(missing), 'has', 'have')} no features in "
+            f"{folder}: {shown}. Extract them first (napari-mil extract), or remove the rows."
         )
     return {slide: file for slide, file in files.items() if file is not None}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..counting import agreed
 from ..errors import CohortError
 from ..slides import slide_name
 
@@ -148,7 +149,7 @@ def _plain_name(column: str) -> str:
 def _refuse(path: Path, rows: pd.Index, fault: str, remedy: str) -> None:
     if len(rows):
         shown = ", ".join(map(str, rows[:_SHOWN])) + (f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else "")
-        raise CohortError(f"{path.name} has {fault} in row {shown}. {remedy}.")
+        raise CohortError(f"{path.name} has {fault} in {agreed(len(rows), 'row', 'rows')} {shown}. {remedy}.")
 
 
 def _checked(path: Path, table: pd.DataFrame, class_names: Sequence[str] | None) -> Cohort:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..counting import counted
+from ..counting import agreed, counted
 from ..errors import CohortError
 from ..progress import Progress, Steps
 from ..slides import SLIDE_EXTENSIONS, open_slide, slide_name
@@ -52,8 +52,8 @@ def find_slides(cohort: Cohort, folder: str | os.PathLike[str]) -> list[Path]:
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
         raise CohortError(
-            f"{len(missing)} of {counted(len(found), 'slide')} {'is' if len(missing) == 1 else 'are'} not in {place}: "
-            f"{shown}. Put {'it' if len(missing) == 1 else 'them'} there, or remove the rows."
+            f"{len(missing)} of {counted(len(found), 'slide')} {agreed(len(missing), 'is', 'are')} not in {place}: "
+            f"{shown}. Put {agreed(len(missing), 'it', 'them')} there, or remove the rows."
         )
     for slide, paths in found.items():
         if len(paths) > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ..counting import counted
 from ..errors import CohortError
 
 if TYPE_CHECKING:
@@ -108,6 +109,6 @@ def _check_patients(cohort: Cohort, rows: NDArray[np.int64], k: int) -> None:
     fewest, name = _fewest_patients(cohort, rows)
     if fewest < k:
         raise CohortError(
-            f"Class {name} has {fewest} patients, too few for {k} folds. "
-            f"Ask for {max(fewest, 2)} folds or fewer, or add patients."
+            f"Class {name} has {counted(fewest, 'patient')}, too few for {counted(k, 'fold')}. "
+            f"Ask for {counted(max(fewest, 2), 'fold')} or fewer, or add patients."
         )

@@ -122,7 +122,7 @@ class Recipe:
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1 or None, not {self.patience}")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs must be fewer than the {self.epochs} epochs, not {self.warmup_epochs}")
+            raise ValueError(f"warmup_epochs must be fewer than epochs ({self.epochs}), not {self.warmup_epochs}")
 
 
 _WORDS = {

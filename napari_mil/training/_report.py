@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..counting import counted
+from ..counting import agreed, counted
 from ..errors import ExportError
 from ..files import replacing
 from ..models import MILModel, save_model
@@ -157,8 +157,8 @@ def subsampling(job: Job) -> str:
     if not larger:
         return ""
     return (
-        f"{larger:,} of {counted(len(job.sizes), 'slide')} {'has' if larger == 1 else 'have'} more than "
-        f"{counted(most, 'patch')}: {most:,} of theirs {'was' if most == 1 else 'were'} drawn anew in each training "
+        f"{larger:,} of {counted(len(job.sizes), 'slide')} {agreed(larger, 'has', 'have')} more than "
+        f"{counted(most, 'patch')}: {most:,} of theirs {agreed(most, 'was', 'were')} drawn anew in each training "
         "epoch, by the seed; all were used to validate and to test."
     )
 

@@ -89,7 +89,7 @@ def test_degenerate_cases_are_said_in_words():
         "The target touches patches, but none by 50% of its area: no figure to give. "
         "Lower the share, or use smaller patches.",
         "50% of the target's area lies in no patch.",
-        "1 patches without a value are left out.",
+        "1 patch without a value is left out.",
     )
     empty = localise(view_of([]), labels_of([], row_of(0)))
     assert (empty.n, empty.notes[0][:7]) == (0, "Nothing")

@@ -155,7 +155,7 @@ def test_saved_models_on_a_held_out_cohort(held_out):
 
 @pytest.mark.parametrize(
     ("training", "said"),
-    [((["s3"], ["q"]), r"1 slides of this cohort \(s3\): a leak"), ((["t"], ["x", "q"]), r"1 patients .* \(x\)")],
+    [((["s3"], ["q"]), r"1 slide of this cohort \(s3\): a leak"), ((["t"], ["x", "q"]), r"1 patient .* \(x\)")],
 )
 def test_leaks_are_refused(held_out, training, said):
     save, cohort, bags = held_out
@@ -227,6 +227,6 @@ def test_a_trained_model_is_not_judged_on_what_it_was_trained_on(held_out, tmp_p
     (one,) = finish(iter_held_out([path], cohort, bags))
     assert not any("not checked" in note for note in one.notes)
     mixed = replace(cohort, slides=(*cohort.slides[:5], "elsewhere/t3.ndpi"))
-    with pytest.raises(EvaluationError, match=r"trained on 1 slides of this cohort \(t3\)"):
+    with pytest.raises(EvaluationError, match=r"trained on 1 slide of this cohort \(t3\)"):
         finish(iter_held_out([path], mixed, bags))
     assert read_run(tmp_path / "run").threshold_from.startswith("Youden")

@@ -50,7 +50,7 @@ def test_classes_may_be_put_in_order(table):
         (["file,label", "a,p"], "no column 'slide'"),
         (["slide,label"], "lists no slides"),
         ([""], "cannot be read as a table"),
-        (["slide,label", "a,0", "b,", "c,1", "d,"], "an empty label in row 3, 5"),
+        (["slide,label", "a,0", "b,", "c,1", "d,"], "an empty label in rows 3, 5"),
         (["slide,label", "a,0", ",1"], "an empty slide in row 3"),
         (["slide,label", "a,0", "", ",1"], "an empty slide in row 4"),
         (["slide,label,patient", "a,0,p", "b,1,"], "an empty patient in row 3"),
@@ -58,7 +58,7 @@ def test_classes_may_be_put_in_order(table):
         (["slide,label", "a,0", "b,0"], r"one class only \(0\)"),
         (["slide,label,split", "a,0,train", "b,1,holdout"], "an unknown split in row 3. Use train, val, test"),
         (["slide,label,split", "a,0,train", "b,1,train", "c,0,test"], "no slide of 1 in the split 'test'"),
-        (["slide,label", *[f"s{i}," for i in range(9)]], "in row 2, 3, 4, 5, 6 and 4 more"),
+        (["slide,label", *[f"s{i}," for i in range(9)]], "in rows 2, 3, 4, 5, 6 and 4 more"),
         (["slide,label", "a,0,extra,more", "b,1"], "cohort.csv"),
     ],
 )

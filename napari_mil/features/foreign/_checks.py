@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...counting import agreed, counted
 from ...errors import FeaturesError, OtherSlideError
 
 if TYPE_CHECKING:
@@ -95,17 +96,17 @@ def check_place(features: Features, given: Given, stated: tuple[int, int] | None
     if outside.any() and not given.accept:
         row, col = l0_rc[outside][0]
         raise OtherSlideError(
-            f"{int(outside.sum()):,} of {len(l0_rc):,} tiles of {path} lie outside the slide of {shape[1]} x "
-            f"{shape[0]} px (one at x {col}, y {row}): it belongs to another slide, or slide scale or patch size are "
-            "wrong.",
+            f"{int(outside.sum()):,} of {counted(len(l0_rc), 'tile')} of {path} {agreed(outside.sum(), 'lies', 'lie')} "
+            f"outside the slide of {shape[1]} x {shape[0]} px (one at x {col}, y {row}): it belongs to another slide, "
+            "or slide scale or patch size are wrong.",
             "Give the slide that it was made from with --slide, its scale with --slide-mpp, or the size with "
             "--patch-size.",
         )
     if not np.isfinite(features.values).all():
         bad = int((~np.isfinite(features.values)).any(axis=1).sum())
         raise FeaturesError(
-            f"{bad:,} of {len(l0_rc):,} tiles of {path} have features that are not finite numbers. "
-            "Extract the features again."
+            f"{bad:,} of {counted(len(l0_rc), 'tile')} of {path} {agreed(bad, 'has', 'have')} features that are not "
+            "finite numbers. Extract the features again."
         )
 
 
