@@ -11,7 +11,8 @@ bag has set torch up. Linux counts it (VmHWM, reset before the prediction). A pr
 is refused memory, and the table says so.
 
 Run ``python -m benchmarks.cost``; figures are kept in ``results/benchmarks/cost`` (``--again`` measures anew) and the
-table in docs/benchmarks.md is written from them.
+table in docs/benchmarks.md is written from them. ``--wall`` prints wall time instead, of 50 000 patches: with several
+threads on a busy machine that is what waiting for one another costs, of which processor time says nothing.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ ROUNDS = {1_000: 21, 10_000: 7, 100_000: 3}
 LONG_ROUNDS = {1_000: 5, 10_000: 2, 100_000: 1}  # of transmil, which takes a hundred times as long
 LIMIT_GIB = 8
 TRANSMIL_PATCHES, TRANSMIL_GIB = 50_000, 1.0
+WALL_PATCHES, WALL_ROUNDS = 50_000, 7
 Call = Callable[[Tensor], object]
 
 
@@ -94,15 +96,17 @@ def make_bag(n: int) -> Tensor:
 
 
 @torch.inference_mode()
-def time_in_turn(calls: dict[str, Call], n: int, rounds: int) -> Figures:
-    """Return the median processor seconds of each call, taken in turn."""
+def time_in_turn(
+    calls: dict[str, Call], n: int, rounds: int, clock: Callable[[], float] = time.process_time
+) -> Figures:
+    """Return the median seconds of each call by a clock, taken in turn."""
     bag = make_bag(n)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
-            start = time.process_time()
+            start = clock()
             call(bag)
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(clock() - start)
     return {name: sorted(values[1:])[len(values[1:]) // 2] for name, values in seconds.items()}
 
 
@@ -143,6 +147,8 @@ def _child(what: str, pooling: str, n: int) -> Figures:
     if what == "theirs":
         return extra_memory(theirs(pooling), n)
     calls = {"ours": ours(pooling, scores=True), "plain": ours(pooling, scores=False)}
+    if what == "wall":
+        return time_in_turn(calls | {"theirs": theirs(pooling)}, n, WALL_ROUNDS, time.perf_counter)
     rounds = (LONG_ROUNDS if pooling == "transmil" else ROUNDS)[n]
     return time_in_turn(calls if what == "time-ours" else calls | {"theirs": theirs(pooling)}, n, rounds)
 
@@ -198,12 +204,18 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, choices=SIZES, default=list(SIZES))
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
+    parser.add_argument("--wall", action="store_true", help="print wall time and the machine's load, and nothing else")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.child:
         what, pooling, n = args.child
         print(json.dumps(_child(what, pooling, int(n))))
+        return
+    if args.wall:
+        for pooling in args.poolings:
+            found = in_a_process("wall", pooling, WALL_PATCHES, args.threads)
+            print(json.dumps({"pooling": pooling, "wall": found, "load": os.getloadavg()[0]}), flush=True)
         return
     kept = Kept(RESULTS / "cost", {"threads": args.threads, "rounds": [ROUNDS, LONG_ROUNDS]})
     for pooling in args.poolings:
