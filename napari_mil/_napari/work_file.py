@@ -184,8 +184,8 @@ class WorkKeeper:
         self._opened(path, work)
         if kept is not None:
             show_info(
-                f"The slide is as in {path.name} again. What was on it and is not in that file "
-                f"({', '.join(held.lost)}) is kept in {kept}"
+                f"Set aside: {', '.join(held.lost)}, kept in {kept}. The slide is as in {path.name} again, which does "
+                "not hold that."
             )
 
     def _opened(self, path: Path, work: Work) -> None:

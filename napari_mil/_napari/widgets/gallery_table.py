@@ -65,7 +65,7 @@ class HotSpotModel(QAbstractTableModel):
         if part is None:
             return None
         words = _COLUMNS[section][part]
-        return f"{words} ({self._unit})" if section == _AREA and part == 0 else words
+        return f"{words} {self._unit}" if section == _AREA and part == 0 else words
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return a cell: its words, and its number to sort by."""
