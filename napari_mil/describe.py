@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .features import Features, Format
     from .maps import AttentionMap
     from .results import RunResult
-    from .training import TrainingResult
 
 Described = tuple[dict[str, Any], str]
 
@@ -137,68 +136,6 @@ def describe_conversion(features: Features, was: Format | None, now: Format, fil
         f"{counted(numbers, 'number')} each, "
         f"from {was.tool if was else 'an unknown tool'} to {now.tool}\n"
         f"Written: {', '.join(names)}"
-    )
-    return record, text
-
-
-def auc_words(mean: float, sd: float) -> str:
-    """Say a mean AUC of folds and its standard deviation, or why there is none; NaN stands for none.
-
-    Parameters
-    ----------
-    mean, sd : float
-        As a training's result has them.
-
-    Returns
-    -------
-    str
-        "0.912 ± 0.031"
-    """
-    if mean != mean:
-        return "unknown: no fold's test slides hold every class"
-    return f"{mean:.3f} ± {sd:.3f}" if sd == sd else f"{mean:.3f}"
-
-
-def describe_training(result: TrainingResult, out: Path) -> Described:
-    """Say what a training run came to.
-
-    Parameters
-    ----------
-    result : TrainingResult
-        The training run.
-    out : Path
-        Its folder.
-
-    Returns
-    -------
-    (dict, str)
-        JSON-able record, and the same as text.
-    """
-
-    def finite(x: float) -> float | None:
-        return x if x == x else None
-
-    record = {
-        "out": str(out),
-        "model": str(result.model_path),
-        "pooling": result.pooling,
-        "class_names": list(result.class_names),
-        "slides": result.n_slides,
-        "patients": result.n_patients,
-        "folds": len(result.folds),
-        "auc_mean": finite(result.auc_mean),
-        "auc_sd": finite(result.auc_sd),
-        "auc_pooled": finite(result.auc_pooled),
-        "epochs": result.epochs,
-        "subsampling": result.subsampling,
-    }
-    together = f" (all folds together {result.auc_pooled:.3f})" if len(result.folds) > 1 else ""
-    text = (
-        f"{result.pooling} on {counted(result.n_slides, 'slide')} of {counted(result.n_patients, 'patient')}, "
-        f"{counted(len(result.folds), 'fold')}\n"
-        f"AUC on held-out patients: {auc_words(result.auc_mean, result.auc_sd)}{together}\n"
-        + (f"{result.subsampling}\n" if result.subsampling else "")
-        + f"Model, fitted again on all slides for {counted(result.epochs, 'epoch')}: {result.model_path}"
     )
     return record, text
 

@@ -25,7 +25,7 @@ FLOORS = [
     {"results", "work", "work_file", "help_pages"},
     {"given", "kept_features"},
     {"pipeline"},
-    {"cohort", "describe", "describe_features", "describe_evaluation", "encoder_list", "console"},
+    {"cohort", "describe", "describe_features", "describe_evaluation", "describe_training", "encoder_list", "console"},
     {"_napari"},
     {"cli", "demo"},
 ]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..console import Console
-from ..counting import counted
 from ..models import MODEL_NAMES
 from ._options import Device, DeviceOption, Json, Mpp, SlideMpp, TilePx, app, finite, pooling_name, run_command
-
-if TYPE_CHECKING:
-    from ..training import FineTuned
 
 
 @app.command(name="fine-tune")
@@ -63,6 +58,7 @@ def fine_tune(
         find_slides(table, slides)
         check_free(out, name, resume=resume)
         check_encoder_name(encoder)
+        from ..describe_training import describe_fine_tuning
         from ..features import load_encoder  # what follows loads torch, which takes seconds
         from ..training import iter_fine_tune
 
@@ -94,38 +90,6 @@ def fine_tune(
             task=task,
             resume=resume,
         )
-        console.result(*_described(console.drive(steps)))
+        console.result(*describe_fine_tuning(console.drive(steps)))
 
     run_command(work, json_output)
-
-
-def _described(result: FineTuned) -> tuple[dict[str, Any], str]:
-    """Say what fine-tuning came to, and how to use what it left."""
-    from ..describe import auc_words
-
-    def known(x: float) -> float | None:
-        return x if x == x else None
-
-    record = {
-        "out": str(result.out),
-        "model": str(result.model_path),
-        "encoder": str(result.encoder_path),
-        "encoder_info": asdict(result.encoder),
-        "pooling": result.pooling,
-        "class_names": list(result.class_names),
-        "slides": result.n_slides,
-        "patients": result.n_patients,
-        "folds": len(result.folds),
-        "auc_mean": known(result.auc_mean),
-        "auc_sd": known(result.auc_sd),
-        "epochs": result.epochs,
-    }
-    text = (
-        f"{result.encoder.name} and {result.pooling} on {counted(result.n_slides, 'slide')} of "
-        f"{counted(result.n_patients, 'patient')}, {counted(len(result.folds), 'fold')}\n"
-        f"AUC on held-out patients: {auc_words(result.auc_mean, result.auc_sd)}\n"
-        f"Encoder and model, fitted again on all slides for {counted(result.epochs, 'epoch')}. Use them with\n"
-        f"  napari-mil run SLIDE --model {result.model_path} --encoder {result.encoder_path} --out DIR\n"
-        "or copy both, with the encoder's .json, into the models folder."
-    )
-    return record, text

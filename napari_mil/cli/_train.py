@@ -195,7 +195,7 @@ def train(
 
         table = read_cohort(cohort)
         bags = load_bags(table, features)
-        from ..describe import describe_training  # what follows loads torch, which takes seconds
+        from ..describe_training import describe_training  # what follows loads torch, which takes seconds
         from ..features import choose_device
         from ..training import iter_train
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from napari_mil.describe import describe_training
+from napari_mil.describe_training import describe_training
 from napari_mil.errors import CohortError, ExportError, ModelError
 from napari_mil.features import EncoderInfo, Features, write_features
 from napari_mil.models import check_fit, load_model
