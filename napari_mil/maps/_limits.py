@@ -53,17 +53,15 @@ def limits_words(view: MapView) -> str:
     Returns
     -------
     str
-        Such as "Colours end at ±0.012, the 99th percentile of the scores' size; 104 patches lie beyond, up to 0.31";
-        no full stop.
+        Such as "Colours end at ±0.012 (99th percentile of size); 104 patches lie beyond, up to 0.31"; no full stop.
     """
     low, high = view.limits
     beyond = int(np.count_nonzero(view.values < low) + np.count_nonzero(view.values > high))
     if not view.scale.saturates or not beyond:
         return ""
     end = f"{'±' if view.scale.diverging else ''}{high:.3g}"
-    of_what = "scores' size" if view.scale.diverging else "scores"
-    shared = view.scale.fixed_limits is not None
-    why = "the same for all maps" if shared else f"the {COLOUR_PERCENTILE}th percentile of the {of_what}"
+    rule = f"{COLOUR_PERCENTILE}th percentile{' of size' if view.scale.diverging else ''}"
+    why = "the same for all maps" if view.scale.fixed_limits is not None else rule
     farthest = max(view.lowest, view.highest, key=abs)
     patches = "1 patch lies" if beyond == 1 else f"{beyond:,} patches lie"
-    return f"Colours end at {end}, {why}; {patches} beyond, up to {farthest:.3g}"
+    return f"Colours end at {end} ({why}); {patches} beyond, up to {farthest:.3g}"

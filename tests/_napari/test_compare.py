@@ -103,6 +103,23 @@ def test_unticking_a_map_ends_what_took_two_and_shows_the_map_that_was_in_front(
     assert tab.comparison is not None
 
 
+def test_the_last_map_may_go_while_it_is_one_of_the_two(compared) -> None:
+    viewer, tab = compared
+    count = len(tab.comparison.maps)
+    assert count > 2
+    assert [item.text()[0] for item in tab.fields.items()] == [str(k + 1) for k in range(count)]
+    tab.fields.second.choose(count - 1)
+    tab.fields.mode.choose("swipe")
+    tab.fields.items()[-1].setCheckState(Qt.CheckState.Unchecked)
+    assert len(tab.comparison.maps) == count - 1
+    first, second = tab.fields.numbers
+    assert first != second < count - 1
+    assert len(tab.fields.scatter._points) == len(tab.comparison.maps[0])
+    tab.fields.second.choose(count - 2)
+    viewer.layers.remove(tab._layers[-2])
+    assert len(tab.comparison.maps) == count - 2 or tab.comparison is None
+
+
 def test_another_slide_is_not_seen_through_a_comparison(compared, sparse_slide, tmp_path: Path) -> None:
     viewer, tab = compared
     [front] = [layer for layer in tab._layers if layer.visible]

@@ -50,6 +50,7 @@ class CompareFields(QWidget):
         self.divider.setAccessibleName("Divider")
         self.divider.setToolTip("Where map A ends and map B begins; the line on the slide can be dragged, too")
         self.table, self.scatter = QTextBrowser(self), RankScatter(self)
+        self.table.setStyleSheet("font-size: 11px;")
         self.pages = QTabWidget(self)
         self.pages.addTab(self.table, "Agreement")
         self.pages.addTab(self.scatter, "Patches")
@@ -119,13 +120,27 @@ class CompareFields(QWidget):
             item.setToolTip(name)
             item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self.maps.blockSignals(blocked)
+        self.number_maps()
+
+    def number_maps(self) -> None:
+        """Give the maps that are ticked the numbers that they have in the table of figures."""
+        blocked, number = self.maps.blockSignals(True), 0
+        for item in self.items():
+            name = item.toolTip().split(" on ")[0]
+            ticked = item.checkState() == Qt.CheckState.Checked
+            number += ticked
+            item.setText(f"{number}  {name}" if ticked else name)
+        self.maps.blockSignals(blocked)
 
     def show_names(self, names: Sequence[str]) -> None:
-        """Offer maps as the first and the second."""
+        """Offer maps as the first and the second; nobody is told, since for a moment one of the two may be gone."""
+        blocked = [box.blockSignals(True) for box in (self.first, self.second)]
         self.first.set_choices(Choice(name, k) for k, name in enumerate(names))
         self.second.set_choices((Choice(name, k) for k, name in enumerate(names)), prefer=1)
         if self.first.current is not None and self.second.current == self.first.current:
-            self.second.choose(1)
+            self.second.choose(0 if self.first.current.value else 1)
+        for box, before in zip((self.first, self.second), blocked, strict=True):
+            box.blockSignals(before)
 
     def show_mode(self, mode: str) -> None:
         """Show the controls that a way of showing two maps has."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..overlay import Overlay
 
 TOO_FEW = "Comparing takes two maps of one slide: run another model, press Compare poolings, or drop a map file."
+_SLIDE_CLOSED = "The slide was closed, and the views of its maps side by side with it."
 _SOON_MS = 60
 """A threshold that is dragged changes many times a second."""
 
@@ -135,6 +136,8 @@ class CompareTab(QWidget):
         names = [item.toolTip() for item in self.fields.items()]
         if layers == self._layers and [layer.name for layer in layers] == names:
             self._show_runs()
+            if self.fields.note.text() == _SLIDE_CLOSED and layer_of_slide(self._viewer, slide) is not None:
+                self.fields.note.setText("")
             return
         off = {layer for layer, item in zip(self._layers, self.fields.items(), strict=True) if not _ticked(item)}
         self.two.clear(self._layers)
@@ -186,6 +189,7 @@ class CompareTab(QWidget):
             self.fields.note.setText("The slide of these maps is not open. Open it to see them side by side.")
             return
         self._close_views()
+        self._show_table()  # the threshold may have been moved a moment ago
         slide = getattr(slide, "__wrapped__", slide)
         window = CompareWindow(slide, self._comparison, self.window(), self._cut)
         window.closed.connect(self._views_closed)
@@ -210,7 +214,7 @@ class CompareTab(QWidget):
         leaving = self._viewer.layers[event.index]
         if views.slide_layer is getattr(leaving, "__wrapped__", leaving):
             self._close_views()
-            self.fields.note.setText("The slide was closed, and the views of its maps side by side with it.")
+            self.fields.note.setText(_SLIDE_CLOSED)
         make_current(self._canvas())
 
     def _show_runs(self) -> None:
@@ -220,6 +224,7 @@ class CompareTab(QWidget):
     def _compare(self, *_: Any) -> None:
         chosen = [layer for layer, item in zip(self._layers, self.fields.items(), strict=True) if _ticked(item)]
         self._comparison = None
+        self.fields.number_maps()
         if len(chosen) < 2:
             self._nothing_compared(TOO_FEW)
             return
@@ -232,6 +237,7 @@ class CompareTab(QWidget):
         self.fields.allow(True)
         self._show_table()
         self.fields.show_names([fact.name for fact in self._comparison.facts])
+        self._pair_changed()
 
     def _cut_anew(self) -> None:
         """Follow a threshold that was moved: in the table once that is seen, and in what two maps show."""
@@ -281,6 +287,7 @@ class CompareTab(QWidget):
         fields = self.fields
         mode = fields.mode.current.value if fields.mode.current else "off"
         fields.show_mode(mode)
+        fields.note.setText("")
         numbers = fields.numbers
         if numbers is None or self._comparison is None or mode == "off":
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def agreement_html(comparison: MapComparison, remark: str = "") -> str:
-    """Set the figures as two tables that fit the dock: maps by number, then each pair.
+    """Set the figures as two tables that fit the dock: each pair of maps, which go by number, and the maps.
 
     Parameters
     ----------
@@ -44,9 +44,10 @@ def agreement_html(comparison: MapComparison, remark: str = "") -> str:
     one = comparison.pairs[0]
     notes = "".join(f"<p>{escape(note)}</p>" for note in (remark, *comparison.notes) if note)
     return (
-        "<table cellpadding=3><tr><th></th><th align=left>Map, prediction</th><th>Entropy</th><th>Effective<br>patches"
-        f"</th></tr>{maps}</table><table cellpadding=3><tr><th align=left>Pair</th><th>Spearman</th>"
-        f"<th>Top {one.top_k}<br>Jaccard</th><th>{escape(one.cut)}<br>IoU</th></tr>{pairs}</table>{notes}"
+        f"<table cellpadding=2><tr><th align=left>Pair</th><th>Spearman</th><th>Top {one.top_k}<br>Jaccard</th>"
+        f"<th>{escape(one.cut)}<br>IoU</th></tr>{pairs}</table>"
+        "<table cellpadding=2><tr><th></th><th align=left>Map, prediction</th><th>Entropy</th><th>Effective<br>patches"
+        f"</th></tr>{maps}</table>{notes}"
     )
 
 

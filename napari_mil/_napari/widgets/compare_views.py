@@ -17,7 +17,7 @@ from ..layers import mpp_of, placement
 from ..overlay import Overlay, overlay_of
 from ..overlay_data import overlay_layer_data
 from ..streaming import stream_of
-from ..viewers import camera
+from ..viewers import camera, show_scale_bar
 from .legend import CanvasLegend
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class MapPane(QWidget):
         self.model = ViewerModel()
         self.qt_viewer = QtViewer(self.model)
         self.qt_viewer.setAcceptDrops(False)
+        show_scale_bar(self.model)
         # a copy of the levels streams by itself, from the one open slide and its one cache
         self._slide = Image(
             deepcopy(slide.data),
