@@ -8,6 +8,7 @@ was shown before is kept, so that going back computes nothing.
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -257,15 +258,16 @@ class Overlay:
             self.layer.colormap = self.colours
 
     def _resize(self) -> None:
-        """Give the layer as many pixels as are shown, in the same place."""
+        """Give the layer as many pixels as are shown, in the same place; `_show_threshold` has them drawn."""
         place = raster_place(self.map, self._views.raster(self._shown), self._shown.factor)
         self._drawn = None
         events = self.layer.events
-        # the viewer works out its extent and more at each of the three: once, with all three there, is enough
-        with events.data.blocker(), events.scale.blocker():
+        with ExitStack() as quiet:
+            # at each the viewer would work out its extent and draw, though the map lies where it lay
+            for event in (events.data, events.scale, events.translate, events.set_data):
+                quiet.enter_context(event.blocker())
             self.layer.data = self._shown.pixels.copy()
-            self.layer.scale = place["scale"]
-        self.layer.translate = place["translate"]
+            self.layer.scale, self.layer.translate = place["scale"], place["translate"]
 
     def _show_threshold(self, *_: Any) -> None:
         """Write what is to be seen into the layer's pixels, unless that is there already."""

@@ -461,6 +461,15 @@ def test_the_canvas_draws_each_change_without_a_refresh(qtbot: Any, window: Any)
     assert (screen() != changed).any()
     overlay.cut("count", 2)
     np.testing.assert_array_equal(screen(), changed)
+    tab.look.smooth.setChecked(True)
+    smooth = screen()
+    assert (smooth != changed).any()
+    overlay.layer.scale = overlay.layer.scale  # tells everyone of its place
+    np.testing.assert_array_equal(screen(), smooth)
+    overlay.layer.visible = False
+    tab.look.smooth.setChecked(False)
+    overlay.layer.visible = True
+    np.testing.assert_array_equal(screen(), changed)
 
 
 def test_what_may_be_chosen_next_is_made_while_the_hand_rests(
