@@ -81,7 +81,7 @@ def tick_labels(view: MapView) -> dict[float, str]:
     low, high = view.limits
     below, above = ("≤" if view.lowest < low else ""), ("≥" if view.highest > high else "")
     if view.scale.diverging:
-        return {low: f"{below}{low:.2g} against", 0.0: "0", high: f"for {above}+{high:.2g}"}
+        return {low: f"{below}{low:.2g} against", 0.0: "0", high: f"for {above or '+'}{high:.2g}"}
     if view.scale.log:
         decades = range(round(np.log10(low)), round(np.log10(high)) + 1)
         return {10.0**d: f"{10.0**d:g}x" for d in decades}

@@ -53,15 +53,16 @@ def limits_words(view: MapView) -> str:
     Returns
     -------
     str
-        Such as "Colours end at ±0.012 (99th percentile of size); 104 patches lie beyond, up to 0.31"; no full stop.
+        Such as "Colours end at ±0.012 (99th percentile of absolute values); 104 patches beyond, up to
+        0.31"; no full stop.
     """
     low, high = view.limits
     beyond = int(np.count_nonzero(view.values < low) + np.count_nonzero(view.values > high))
     if not view.scale.saturates or not beyond:
         return ""
     end = f"{'±' if view.scale.diverging else ''}{high:.3g}"
-    rule = f"{COLOUR_PERCENTILE}th percentile{' of size' if view.scale.diverging else ''}"
+    rule = f"{COLOUR_PERCENTILE}th percentile{' of absolute values' if view.scale.diverging else ''}"
     why = "the same for all maps" if view.scale.fixed_limits is not None else rule
     farthest = max(view.lowest, view.highest, key=abs)
-    patches = "1 patch lies" if beyond == 1 else f"{beyond:,} patches lie"
+    patches = "1 patch" if beyond == 1 else f"{beyond:,} patches"
     return f"Colours end at {end} ({why}); {patches} beyond, up to {farthest:.3g}"

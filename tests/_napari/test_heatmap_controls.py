@@ -345,7 +345,7 @@ def test_thresholds_reach_what_the_colours_do_not(window: Any, amap: AttentionMa
     overlay = overlay_of(add(viewer, overlay_layer_data(_peaked(amap))))
     tab.choose_map(overlay.layer)
     assert overlay.limits == (-60, 60)  # of 120 patches one lies beyond
-    assert "1 patch lies beyond, up to 80" in overlay.legend()
+    assert "1 patch beyond, up to 80" in overlay.legend()
     assert overlay.shows_all
     assert tab.threshold.slider.value() == 0
     tab.threshold.by.choose("count")

@@ -63,8 +63,8 @@ def test_the_legend_says_where_colours_end_and_what_lies_beyond(make_map):
     low, high = far.view().limits
     assert low == -high
     assert words == (
-        f"Colours end at ±{high:.3g} (99th percentile of size); "
-        f"{(np.abs(far.view().values) > high).sum()} patches lie beyond, up to 500"
+        f"Colours end at ±{high:.3g} (99th percentile of absolute values); "
+        f"{(np.abs(far.view().values) > high).sum()} patches beyond, up to 500"
     )
     assert words in legend_text(far).splitlines()
     assert "99th percentile" in SCALES["contribution"].help
@@ -77,7 +77,7 @@ def test_maps_beside_each_other_share_the_wider_limits_and_say_so(make_map):
     wide, narrow = (_signed(make_map, np.append(np.linspace(-x, x, 300), 500)) for x in (4, 1))
     first, second = common_views([wide, narrow])
     assert first.limits == second.limits == wide.view().limits
-    assert "(the same for all maps); 1 patch lies beyond" in limits_words(second)
+    assert "(the same for all maps); 1 patch beyond" in limits_words(second)
     assert second.highest == 500
 
 

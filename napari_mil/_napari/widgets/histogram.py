@@ -70,6 +70,9 @@ class Histogram(QWidget):
         edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
         colours = ensure_colormap(self._overlay.colours).map((edges[:-1] + edges[1:]) / 2)
         cut = fraction(self._view, settings.threshold)
+        edge = QColor(ink)
+        edge.setAlphaF(0.3)  # the middle of colours for and against is as pale as a light theme
+        painter.setPen(QPen(edge, 1))
         for left, right, share, colour in zip(edges[:-1], edges[1:], self.heights, colours, strict=True):
             if share == 0:
                 continue
@@ -80,6 +83,8 @@ class Histogram(QWidget):
             box = QRectF(area.left() + left * area.width(), area.bottom() - height, 0, height)
             box.setRight(area.left() + right * area.width())
             painter.fillRect(box, shade)
+            if height > 2:
+                painter.drawRect(box)
         if not self._overlay.shows_all:
             self._upright(painter, area, cut, QPen(ink, 2))
         if self.even is not None:
