@@ -16,7 +16,6 @@ from .bag_opener import BagOpener
 from .bags import fit_width
 from .docks import SessionDocks
 from .layers import fit_slide, mpp_of, slide_of
-from .magnification import view_words
 from .navigation import (
     SlideSwitch,
     belongings,
@@ -27,12 +26,13 @@ from .navigation import (
     slide_layers,
 )
 from .outline_layers import fit_outlines
-from .overlay import front_overlay, overlay_of
+from .overlay import overlay_of
 from .session_keys import bind_session_keys
 from .stepping import Stepping
 from .streaming import Stream, stream_of
 from .tags import TagBook
 from .viewers import camera
+from .whereabouts import seen_part, words_here
 from .work_file import WorkKeeper, remember
 from .world_units import WorldUnits
 
@@ -261,22 +261,12 @@ class Session(QObject):
         if layer is None:
             self.where.clear()
             return
-        view, scale = camera(self._viewer), np.asarray(layer.scale[-2:], float)
-        corner = np.asarray(layer.translate[-2:], float) - scale / 2
-        extent = np.asarray(slide_of(layer).shape) * scale  # type: ignore[union-attr]
+        view = camera(self._viewer)
         for one in self._viewer.layers:
             fit_width(one, float(view.zoom))
             fit_outlines(one, float(view.zoom))
-        size = np.array(self._canvas_px()) / view.zoom
-        top, left = (np.asarray(view.center[-2:]) - size / 2 - corner) / extent
-        self.overview.show_view(top, left, *(size / extent))
-        mouse = np.asarray(self._viewer.cursor.position[-2:]) - corner
-        inside = self._viewer.mouse_over_canvas and bool((mouse >= 0).all() and (mouse < extent).all())
-        place = (float(mouse[0]), float(mouse[1])) if inside else None
-        words = view_words(float(view.zoom), place, scaled=mpp_of(layer) is not None)
-        overlay = front_overlay(self._viewer) if inside else None
-        patch = overlay.words_at(np.asarray(self._viewer.cursor.position[-2:])) if overlay is not None else ""
-        self.where.setText(f"{words}  |  {patch}" if patch else words)
+        self.overview.show_view(*seen_part(self._viewer, layer, self._canvas_px()))
+        self.where.setText(words_here(self._viewer, layer))
 
     def _go(self, row: float, col: float) -> None:
         layer = front_slide(self._viewer)
