@@ -119,7 +119,10 @@ def test_cancel_answers_within_a_second_and_the_next_run_resumes(
     monkeypatch.undo()
     monkeypatch.setenv("NAPARI_MIL_MODELS", str(own_folders / "models"))
     monkeypatch.setenv("NAPARI_MIL_FEATURES", str(own_folders / "features"))
+    panel.start_tour()
     run_panel(panel)
+    assert panel.tour.title.text().startswith("2 of 3"), "the first card asks for the run that has been made"
+    panel.tour.end()
     assert len(overlays(viewer)) == 1
     assert [path.suffix for path in (own_folders / "features").iterdir()] == [".h5"]
 

@@ -61,7 +61,7 @@ class MeasureList(QWidget):
         self._found: Localisation | None = None
         self._best: Overlap | None = None
         self.title, self.notes = _wrapped(self), _wrapped(self)
-        self.values = {name: QLabel(self) for name in _ROWS}
+        self.labels, self.values = ({name: QLabel(self) for name in _ROWS} for _ in range(2))
         self.use_best = QPushButton("Use", self)
         self.use_best.setToolTip("Set the threshold of the Heatmap tab to this one")
         self.use_best.setStyleSheet("padding: 1px 8px;")
@@ -71,7 +71,8 @@ class MeasureList(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(3)
         for name, (words, tip) in _ROWS.items():
-            label, value = QLabel(words, self), self.values[name]
+            label, value = self.labels[name], self.values[name]
+            label.setText(words)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             for one in (label, value):
                 one.setToolTip(tip)
@@ -127,7 +128,9 @@ class MeasureList(QWidget):
         values["pointing"].setText(
             {0.0: "is not target", 1.0: "is target"}.get(found.pointing, f"target by {found.pointing:.0%} (ties)")
         )
-        values["top"].setText("  ".join(f"{k}: {rate:.0%}" for k, rate in found.hit_rates) or "fewer than 10")
+        ks = ", ".join(str(k) for k, _ in found.hit_rates)
+        self.labels["top"].setText(f"Top {ks}" if ks else _ROWS["top"][0])
+        values["top"].setText(", ".join(f"{rate:.0%}" for _, rate in found.hit_rates) or "fewer than 10")
         if self._best is not None:
             values["best"].setText(f"{_number(self._best.dice)}  at {self._best.threshold:.3g}")
         self.follow_threshold(overlay)

@@ -225,6 +225,8 @@ class MILPanel(DockPanel):
         self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s{left_out(result.features)}")
         self.heatmap_tab.choose_map(layer)
         self.tabs.setCurrentWidget(self.heatmap_tab)
+        if self.tour is not None:
+            self.tour.map_came()
 
     def _add_result(self, result: RunResult, outline: LayerData) -> Layer:
         """Add outline and overlay just above the slide, so that what people drew stays on top."""

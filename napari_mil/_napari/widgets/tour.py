@@ -109,6 +109,7 @@ class Tour(QFrame):
         """Show the first card; from now on the tour comes only when asked for."""
         self._at = 0
         self._show()
+        self.next.setFocus()
         try:
             keep_tour_seen()
         except NapariMilError as error:
@@ -119,8 +120,15 @@ class Tour(QFrame):
         self._at += 1
         if self._at < len(STEPS):
             self._show()
+            self.next.setFocus()
         else:
             self.end()
+
+    def map_came(self) -> None:
+        """Go on by itself from the first card, which asks for a run; the keyboard stays where it is."""
+        if self.isVisible() and self._at == 0:
+            self._at = 1
+            self._show()
 
     def end(self) -> None:
         """Show no card."""
@@ -153,7 +161,6 @@ class Tour(QFrame):
             label.ensurePolished()
             label.setFixedHeight(label.heightForWidth(_WIDTH_PX - 24) + 2)
         self._place()
-        self.next.setFocus()
 
     def _place(self) -> None:
         self.adjustSize()
