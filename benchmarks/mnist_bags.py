@@ -53,7 +53,7 @@ SIZES: dict[str, dict[str, float | str]] = {
     "transmil": {"hidden": 128, "landmarks": 16},
 }
 SHORT_POOLING, SHORT_GOAL, SHORT_SEEDS, SHORT_VAL_BAGS = "attention", 0.99, 3, 1000
-SHORT_BAGS = (200, 500, 1000, 2000, 4000)
+SHORT_BAGS = (200, 500, 1000, 2000, 4000, 8000)
 SHORT_RECIPE: dict[str, Any] = RECIPE | {"epochs": 40, "lr": 3e-4, "halve_every": 10, "shift_px": 2}
 
 
