@@ -235,7 +235,7 @@ def test_views_side_by_side_close_with_the_main_window(compared, qtbot) -> None:
     qtbot.waitUntil(lambda: views.panes == [])
 
 
-def test_the_iou_is_at_the_threshold_of_the_heatmap_tab(compared, qtbot) -> None:
+def test_table_and_two_maps_are_cut_at_the_threshold_of_the_heatmap_tab(compared, qtbot) -> None:
     _, tab = compared
     overlay, table = tab.window().findChild(MILPanel).heatmap_tab.overlay, tab.fields.table
 
@@ -260,13 +260,9 @@ def test_the_iou_is_at_the_threshold_of_the_heatmap_tab(compared, qtbot) -> None
     assert "cut at the same percentile instead" in table.toPlainText()
     overlay.settings.threshold = overlay.view.lowest
     qtbot.waitUntil(lambda: "Top 10%" in table.toPlainText())
-
-
-def test_two_maps_are_cut_alike_and_have_their_own_thresholds_back(compared, qtbot) -> None:
-    _, tab = compared
-    overlay = tab.window().findChild(MILPanel).heatmap_tab.overlay
+    # two maps on one view: both cut alike, and afterwards each as it was
     overlay.cut("percentile", 60)
-    qtbot.waitUntil(lambda: "Percentile 60" in tab.fields.table.toPlainText())
+    says(MapCut("percentile", 60))
     before = [overlay_of(layer).settings.to_record() for layer in tab._layers]
     tab.fields.mode.choose("swipe")
     both = [one for one, _ in tab.two.legends]
