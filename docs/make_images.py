@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks._window import ROOT, need_display, pump, wait
 
@@ -40,10 +41,10 @@ def figure(folder: Path) -> None:
 
 
 def window() -> None:
-    """Show the window before a run, with the map, above a threshold, with contributions, and with the gallery."""
+    """Show the window before a run, with the map, above a threshold, contributions, and what judges the map."""
     import napari
 
-    from napari_mil._napari.launch import add, show_gallery, show_panel
+    from napari_mil._napari.launch import add, show_panel
     from napari_mil._napari.samples import lesion
 
     viewer = napari.Viewer(title="napari-mil", show=True)
@@ -55,6 +56,7 @@ def window() -> None:
     wait(0.5)
     viewer.reset_view()
     pump(lambda: len(panel.run_tab.device.choices) == 4)
+    panel.tour.end()
     shoot(viewer, "run.png")
     panel.run_tab.run.click()
     pump(lambda: not panel.running)
@@ -67,6 +69,16 @@ def window() -> None:
     tab.threshold.slider.setValue(0)
     tab.score.choose("contribution")
     shoot(viewer, "contribution.png")
+    look_through(viewer)
+    hold_against(viewer, panel)
+    compare(viewer, panel)
+    viewer.close()
+
+
+def look_through(viewer: Any) -> None:
+    """Show the gallery, two of its patches ticked, and close it."""
+    from napari_mil._napari.launch import show_gallery
+
     gallery = show_gallery(viewer)
     wait(0.5)
     pump(lambda: not gallery.waiting)
@@ -74,11 +86,41 @@ def window() -> None:
     gallery.model.tick([0, 2], True)
     gallery.model.tag([2], "artefact", True)
     shoot(viewer, "gallery.png")
-    viewer.close()
+    gallery.parent().hide()
+    viewer.reset_view()
+
+
+def hold_against(viewer: Any, panel: Any) -> None:
+    """Show the measures of the map against the sample's outlines, in the light theme."""
+    panel.heatmap_tab.score.choose("attention")
+    panel.heatmap_tab.threshold.slider.setValue(850)
+    panel.tabs.setCurrentWidget(panel.annotate_tab)
+    pump(lambda: not panel.annotate_tab.measuring)
+    viewer.theme = "light"
+    shoot(viewer, "annotate.png")
+    viewer.theme = "dark"
+
+
+def compare(viewer: Any, panel: Any) -> None:
+    """Show two poolings with a divider between them, and side by side."""
+    panel.tabs.setCurrentWidget(panel.compare_tab)
+    tab = panel.compare_tab
+    tab.fields.poolings.click()
+    pump(lambda: not tab.runs.going and tab.comparison is not None)
+    tab.fields.mode.choose("swipe")
+    shoot(viewer, "compare.png")
+    tab.fields.mode.choose("off")
+    tab.show_side_by_side()
+    tab.window_of_views.resize(1200, 640)
+    wait(3.0)
+    path = IMAGES / "side-by-side.png"
+    tab.window_of_views.grab().save(str(path))
+    save(path, path.name)
+    tab.window_of_views.close()
 
 
 def training(folder: Path) -> None:
-    """Show the Train panel before a training, in its second fold, and at its end, on generated slides."""
+    """Show the Train panel before a training and at its end, on generated slides."""
     import csv
 
     import napari
@@ -104,8 +146,6 @@ def training(folder: Path) -> None:
     pump(lambda: not form.looking)
     shoot(viewer, "train-setup.png")
     panel.train.click()
-    pump(lambda: len(panel.curves.history.get(2, [])) > 8 or not panel.running)
-    shoot(viewer, "train-running.png")
     pump(lambda: not panel.running)
     shoot(viewer, "train-done.png")
     viewer.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Layer
 
-from ..maps import SCALES_FOR_KIND, PatchFinder, patch_words, view_legend
+from ..maps import SCALES_FOR_KIND, PatchFinder, patch_words, scale_after, view_legend
 from .layers import KEY, placement
 from .overlay_data import kept_settings, raster_place
 from .overlay_shown import Shown, ShownViews
@@ -70,6 +70,8 @@ class Overlay:
     def choose(self, *, score: str | None = None, class_index: int | None = None, scale: str | None = None) -> None:
         """Show another score, class or scale; what is not honest for the score falls back to its default scale.
 
+        With another score the scale follows as `scale_after` has it.
+
         A threshold chosen as a share, number or area of patches stays that; one chosen as a value, which means
         nothing on another scale, goes back to the lowest.
 
@@ -82,11 +84,13 @@ class Overlay:
         """
         chosen = self.settings
         name = chosen.score if score is None else score
-        honest = SCALES_FOR_KIND[self.map.scores[name].kind]
-        wanted = chosen.scale if scale is None else scale
+        before, after_kind = (self.map.scores[one].kind for one in (chosen.score, name))
+        honest = SCALES_FOR_KIND[after_kind]
+        if scale is None:
+            scale = scale_after(before, chosen.scale, after_kind)
         index = chosen.class_index if class_index is None else class_index
         was = (chosen.score, chosen.scale, chosen.class_index)
-        now = (name, wanted if wanted in honest else honest[0], index)
+        now = (name, scale if scale in honest else honest[0], index)
         if now == was:
             return
         by, amount, all_shown = chosen.cut_by, self.amount, self._cut == -math.inf

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..maps import SCALES_FOR_KIND, Cuts, Painter, Raster, above, smoothed, smoothing_factor
+from ..maps import SCALES_FOR_KIND, Cuts, Painter, Raster, above, scale_after, smoothed, smoothing_factor
 from .overlay_data import axis_limits
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ class ShownViews:
         for index in range(len(self._map.prediction.class_names)):
             yield replace(settings, class_index=index)
         for name, score in scores.items():
-            honest = SCALES_FOR_KIND[score.kind]
-            yield replace(settings, score=name, scale=settings.scale if settings.scale in honest else honest[0])
+            scale = scale_after(scores[settings.score].kind, settings.scale, score.kind)
+            yield replace(settings, score=name, scale=scale)
         yield replace(settings, look="patches" if settings.look == "smooth" else "smooth")
 
     def _made(self, settings: HeatmapSettings, held: MapView | None) -> Shown:

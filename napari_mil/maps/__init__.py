@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from ._scales import SCALES as SCALES
     from ._scales import SCALES_FOR_KIND as SCALES_FOR_KIND
     from ._scales import Scale as Scale
+    from ._scales import scale_after as scale_after
     from ._scales import score_label as score_label
     from ._scales import score_title as score_title
     from ._shown import class_evidence as class_evidence
@@ -132,6 +133,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "KIND_TITLES",
             "SCALES",
             "SCALES_FOR_KIND",
+            "scale_after",
             "Scale",
             "score_label",
             "score_title",

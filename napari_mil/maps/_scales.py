@@ -277,3 +277,28 @@ def honest_scale(kind: ScoreKind, name: str | None) -> Scale:
             f'{KIND_TITLES[kind]} cannot be shown honestly on the scale "{name}". Choose one of: {", ".join(honest)}.'
         )
     return SCALES[name]
+
+
+def scale_after(before: ScoreKind, scale: str, kind: ScoreKind) -> str:
+    """Return the scale on which to show another score.
+
+    A scale that somebody chose is kept where it is honest; the usual one gives way to the usual one of the new score,
+    so that signed scores show their sign.
+
+    Parameters
+    ----------
+    before : str
+        Kind of the score shown so far.
+    scale : str
+        Name of the scale shown so far.
+    kind : str
+        Kind of the score to show.
+
+    Returns
+    -------
+    str
+        Name of a scale that is honest for ``kind``.
+    """
+    honest = SCALES_FOR_KIND[kind]
+    chosen = scale != SCALES_FOR_KIND[before][0] or kind == before
+    return scale if chosen and scale in honest else honest[0]

@@ -174,8 +174,7 @@ def test_colours_are_the_layers_and_fit_the_score(window: Any) -> None:
     tab.look.colours.choose("magma")
     assert (overlay.layer.colormap.name, overlay.colours) == ("magma", "magma")
     tab.score.choose("contribution")
-    assert overlay.layer.colormap.name == "magma"  # by rank still
-    tab.scale.choose("contribution")
+    assert overlay.settings.scale == "contribution"
     assert overlay.layer.colormap.name == "BrBG"
     assert [choice.value for choice in tab.look.colours.choices] == ["BrBG", "PuOr", "RdBu"]
 

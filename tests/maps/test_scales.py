@@ -9,7 +9,7 @@ from scipy.special import softmax
 from scipy.stats import rankdata
 
 from napari_mil.errors import MapError
-from napari_mil.maps import KIND_TITLES, SCALES, SCALES_FOR_KIND, class_evidence, class_log_odds, shown
+from napari_mil.maps import KIND_TITLES, SCALES, SCALES_FOR_KIND, class_evidence, class_log_odds, scale_after, shown
 
 NUMBERS = st.floats(-50, 50, width=32)
 SCORES = hnp.arrays(np.float32, st.integers(1, 60), elements=NUMBERS)
@@ -162,3 +162,17 @@ def test_a_misleading_scale_is_refused_and_the_honest_ones_are_named(make_map, k
     amap = make_map(s=([0.2, 0.8], kind))
     with pytest.raises(MapError, match=f"{scale}.*{', '.join(SCALES_FOR_KIND[kind])}"):
         amap.display(scale=scale)
+
+
+def test_the_scale_follows_the_score_unless_it_was_chosen():
+    after = scale_after("attention", "rank", "contribution")
+    assert SCALES[after].diverging, "signs are to be seen"
+    assert scale_after("contribution", after, "attention") == "rank"
+    assert scale_after("contribution", "rank", "attention") == "rank"
+    assert scale_after("contribution", "rank", "leave_one_out") == "rank", "chosen against the usual one, so kept"
+    assert scale_after("attention", "robust", "instance_logit") == "robust"
+    assert scale_after("attention", "ratio", "contribution") == "contribution"
+    for kind, honest in SCALES_FOR_KIND.items():
+        for before, scales in SCALES_FOR_KIND.items():
+            assert all(scale_after(before, name, kind) in honest for name in scales)
+            assert before != kind or all(scale_after(before, name, kind) == name for name in scales)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QStandardItem, QStandardItemModel
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from qtpy.QtGui import QPaintEvent, QStandardItem, QStandardItemModel
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
+
+_MARGIN_PX = 8  # beside the text, as themes pad it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,35 @@ class ChoiceBox(QComboBox):
     def __init__(self, accessible_name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName(accessible_name)
-        # Long names must not widen the dock: the list elides them, the tooltip has them whole.
+        # Long names must not widen the dock: they are elided, and the tooltip has them whole.
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._choices: list[Choice] = []
         self.currentIndexChanged.connect(self._show_help)
+
+    @property
+    def closed_text(self) -> str:
+        """What the closed list shows: a name too long loses its middle, since names often differ at the end."""
+        room = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, self._option(), QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        return str(
+            self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideMiddle, room.width() - _MARGIN_PX)
+        )
+
+    def _option(self) -> QStyleOptionComboBox:
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        return option
+
+    def paintEvent(self, _: QPaintEvent) -> None:
+        """Draw as Qt does, with the text elided."""
+        option = self._option()
+        option.currentText = self.closed_text
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     @property
     def choices(self) -> tuple[Choice, ...]:

@@ -135,8 +135,9 @@ class CompareFields(QWidget):
     def show_names(self, names: Sequence[str]) -> None:
         """Offer maps as the first and the second; nobody is told, since for a moment one of the two may be gone."""
         blocked = [box.blockSignals(True) for box in (self.first, self.second)]
-        self.first.set_choices(Choice(name, k) for k, name in enumerate(names))
-        self.second.set_choices((Choice(name, k) for k, name in enumerate(names)), prefer=1)
+        choices = [Choice(f"{k + 1}  {name}", k, name) for k, name in enumerate(names)]
+        self.first.set_choices(choices)
+        self.second.set_choices(choices, prefer=1)
         if self.first.current is not None and self.second.current == self.first.current:
             self.second.choose(0 if self.first.current.value else 1)
         for box, before in zip((self.first, self.second), blocked, strict=True):
