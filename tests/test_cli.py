@@ -33,7 +33,7 @@ BAD_NUMBERS = [
     ["export", "m.h5", "--slide", "a", "--out", "o", "--what", "label"],
     ["export", "m.h5", "--slide", "a", "--out", "o", "--what", ","],
     ["export", "m.h5", "--slide", "a", "--out", "o", "--inverted"],
-    ["export", "m.h5", "--slide", "a", "--out", "o", "--max-px", "100000"],
+    ["export", "m.h5", "--slide", "a", "--out", "o", "--max-px", "0"],
     ["run", "a", "--model", "m", "--out", "o", "--slide-mpp", "inf"],
     ["extract", "a", "--out", "o", "--encoder-mpp", "nan"],
     ["train", "c.csv", "--features", "f", "--out", "o", "--lr", "inf"],
