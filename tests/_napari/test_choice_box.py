@@ -33,3 +33,16 @@ def test_names_that_differ_at_the_end_can_be_told_apart_when_closed(box):
     assert box.grab().toImage() != before
     box.resize(900, 28)
     assert box.closed_text == NAMES[0]
+
+
+def test_where_none_can_be_chosen_the_closed_list_says_so(box):
+    box.resize(300, 28)
+    before = box.grab().toImage()
+    box.set_choices([Choice(NAMES[0], 0, reason="of another encoder")])
+    assert box.current is None
+    assert box.closed_text == "None of these can be used"
+    said = box.grab().toImage()
+    assert said != before
+    box.set_choices([])
+    assert box.closed_text == ""
+    assert box.grab().toImage() != said

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QPaintEvent, QStandardItem, QStandardItemModel
+from qtpy.QtGui import QPaintEvent, QPalette, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 _MARGIN_PX = 8  # beside the text, as themes pad it
@@ -58,13 +58,15 @@ class ChoiceBox(QComboBox):
 
     @property
     def closed_text(self) -> str:
-        """What the closed list shows: a name too long loses its middle, since names often differ at the end."""
+        """What the closed list shows: a name too long loses its middle, since names often differ at the end.
+
+        Where no line can be chosen, that is said.
+        """
         room = self.style().subControlRect(
             QStyle.ComplexControl.CC_ComboBox, self._option(), QStyle.SubControl.SC_ComboBoxEditField, self
         )
-        return str(
-            self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideMiddle, room.width() - _MARGIN_PX)
-        )
+        text = self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
+        return str(self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room.width() - _MARGIN_PX))
 
     def _option(self) -> QStyleOptionComboBox:
         option = QStyleOptionComboBox()
@@ -75,6 +77,9 @@ class ChoiceBox(QComboBox):
         """Draw as Qt does, with the text elided."""
         option = self._option()
         option.currentText = self.closed_text
+        if self.currentIndex() < 0:
+            faint = option.palette.color(QPalette.ColorRole.PlaceholderText)
+            option.palette.setColor(QPalette.ColorRole.ButtonText, faint)
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
