@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import MapError
 from ._scales import KIND_TITLES, SCALES_FOR_KIND
 
@@ -55,6 +57,8 @@ def common_views(
 def same_limits(views: Sequence[MapView]) -> list[MapView]:
     """Give views on one scale the same ends of the colour bar, wide enough for all.
 
+    Where colours end at the scores' own size, a map without any score but 0 has none, and the others decide.
+
     Parameters
     ----------
     views : sequence of MapView
@@ -65,7 +69,8 @@ def same_limits(views: Sequence[MapView]) -> list[MapView]:
     list of MapView
         The same numbers.
     """
-    low, high = (float(pick([view.limits[end] for view in views])) for end, pick in ((0, min), (1, max)))
+    telling = [view for view in views if not view.scale.saturates or np.nan_to_num(view.values).any()] or views
+    low, high = (float(pick([view.limits[end] for view in telling])) for end, pick in ((0, min), (1, max)))
     return [replace(view, scale=replace(view.scale, fixed_limits=(low, high))) for view in views]
 
 

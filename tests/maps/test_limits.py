@@ -81,6 +81,15 @@ def test_maps_beside_each_other_share_the_wider_limits_and_say_so(make_map):
     assert second.highest == 500
 
 
+@pytest.mark.parametrize("nothing", [0.0, np.nan])
+def test_a_map_without_any_score_leaves_the_others_their_colours(make_map, nothing):
+    weak, blank = (_signed(make_map, evidence) for evidence in (np.linspace(-1e-3, 1e-3, 50), np.full(50, nothing)))
+    first, second = common_views([weak, blank])
+    assert first.limits == second.limits == weak.view().limits
+    alone = common_views([blank, blank])
+    assert alone[0].limits == (-1, 1)
+
+
 def test_a_spread_ends_at_its_percentile_and_begins_at_zero():
     values = np.append(np.linspace(0.01, 0.2, 300), 9).astype(np.float32)
     assert SCALES["spread"].limits(values) == (0, pytest.approx(0.2, abs=0.003))
