@@ -38,6 +38,8 @@ _FORMAT = "napari-mil work"
 _INDEX, _TISSUE = "work.json", "tissue.png"
 _MOST_BYTES = 4 << 30
 """Unpacked, all together: no work comes near it, but an archive made to fill a disk does."""
+_MOST_PX = 1 << 20
+"""Of where a dock lies: far beyond any screen, and far from where Qt's numbers end."""
 
 
 def write_work(path: str | os.PathLike[str], work: Work) -> Path:
@@ -112,7 +114,7 @@ def read_work(path: str | os.PathLike[str]) -> Work:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as err:
         raise WorkError(f"{file} is damaged, or no work of napari-mil. Take a copy of it from elsewhere.") from err
-    except (NapariMilError, LookupError, TypeError, ValueError, AttributeError, RecursionError, RuntimeError) as err:
+    except (NapariMilError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as err:
         raise WorkError(f"{file} is damaged: {err}") from err
 
 
@@ -253,12 +255,21 @@ def _docks(record: Any) -> tuple[DockPlace, ...] | None:
     found = []
     for entry in record:
         area, geometry = entry.get("area"), entry.get("geometry")
-        if area not in ("left", "right", "top", "bottom") or not isinstance(geometry, list) or len(geometry) != 4:
+        if area not in ("left", "right", "top", "bottom") or not _is_geometry(geometry):
             continue
-        left, top, width, height = (int(number) for number in geometry)
+        left, top, width, height = geometry
         flags = entry.get("floating") is True, (left, top, width, height), entry.get("front") is True
         found.append(DockPlace(str(entry.get("name")), area, *flags, str(entry.get("tab", ""))))
     return tuple(found)
+
+
+def _is_geometry(found: Any) -> bool:
+    """Tell whether something read is four numbers that a window system takes."""
+    return (
+        isinstance(found, list)
+        and len(found) == 4
+        and all(isinstance(number, int) and abs(number) <= _MOST_PX for number in found)
+    )
 
 
 def _png(mask: TissueMask) -> bytes:

@@ -151,6 +151,7 @@ def rewritten(file: Path, **changes: object) -> Path:
         ({"maps": [{"file": "work.json", "name": "", "visible": True, "settings": {}}]}, "is damaged"),
         ({"annotations": 7}, "is damaged"),
         ({"view": {"l0_center": "here", "zoom": 1}}, "is damaged"),
+        ({"view": {"l0_center": [10**400, 0], "zoom": 1}}, "is damaged"),
     ],
 )
 def test_what_is_newer_damaged_or_of_another_kind_is_refused_in_words(
@@ -238,7 +239,10 @@ def test_where_docks_were_is_left_out_where_it_cannot_be_understood(work: Work, 
     file = write_work(tmp_path / "a", work)
     assert read_work(rewritten(file, docks=["MILPanel", "tab:Run"])).docks is None
     good = {"name": "Gallery", "area": "bottom", "floating": False, "geometry": [0, 0, 9, 9], "front": True}
-    bad = [{"name": "x"}, {**good, "area": "middle"}, {**good, "geometry": [1]}]
+    bad = [{"name": "x"}, {**good, "area": "middle"}]
+    bad += [
+        {**good, "geometry": wrong} for wrong in ([1], [0, 0, "wide", 9], [0, 0, float("inf"), 9], [0, 0, 1 << 40, 9])
+    ]
     assert read_work(rewritten(file, docks=[*bad, good])).docks == (
         DockPlace("Gallery", "bottom", False, (0, 0, 9, 9)),
     )
