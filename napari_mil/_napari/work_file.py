@@ -147,38 +147,44 @@ class WorkKeeper:
         show_info(f"The work on this slide is saved in {path}")
 
     def _read(self, path: Path, found: tuple[Work, Slide]) -> None:
-        """Show the work that was read; where its slide is open, first see what of that would be lost."""
+        """Show the work that was read, once it is known what would be lost of what there is of its slide.
+
+        That can be maps and ticks also where the slide itself was closed.
+        """
         session = self._session_ref()
         if session is None:
             return
         work, slide = found
         layer = layer_of_slide(session.viewer, slide.quickhash)
-        if layer is not None:
+        fresh = layer is None
+        if layer is None:
+            layer = session.viewer.add_layer(Layer.create(*slide_layer_data(slide)))
+        else:
             slide.close()
-            self._compare(path, work, layer)
-            return
-        layer = session.viewer.add_layer(Layer.create(*slide_layer_data(slide)))
-        show_work(session, layer, work)
-        self._opened(path, work)
+        self._compare(path, work, layer, fresh=fresh)
 
-    def _compare(self, path: Path, work: Work, layer: Layer) -> None:
+    def _compare(self, path: Path, work: Work, layer: Layer, *, fresh: bool) -> None:
         session = self._session_ref()
         if session is None or layer not in session.viewer.layers:
             return
         session.bring_forward(layer)
-        there = gather(session.viewer, layer, session)
+        there = gather(session.viewer, layer, session, marked_only=fresh)
         known = self._files.get(there.shown.slide.quickhash)
         self._start(
-            _compare_steps(path, work, there, known), path.name, partial(self._compared, path, work, layer, there)
+            _compare_steps(path, work, there, known),
+            path.name,
+            partial(self._compared, path, work, layer, there, fresh),
         )
 
-    def _compared(self, path: Path, work: Work, layer: Layer, there: Gathered, found: tuple[Held, Path | None]) -> None:
+    def _compared(
+        self, path: Path, work: Work, layer: Layer, there: Gathered, fresh: bool, found: tuple[Held, Path | None]
+    ) -> None:
         session = self._session_ref()
         if session is None or layer not in session.viewer.layers:
             return
         held, kept = found
         if not there.still(session):  # somebody drew meanwhile
-            self._compare(path, work, layer)
+            self._compare(path, work, layer, fresh=fresh)
             return
         show_work(session, layer, work, there, held)
         self._opened(path, work)

@@ -75,7 +75,7 @@ class Gathered:
         )
 
 
-def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> Gathered:
+def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session, *, marked_only: bool = False) -> Gathered:
     """Return the work on a slide as it is at this moment; its annotations are still to be made, in a thread.
 
     Parameters
@@ -86,6 +86,8 @@ def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> Gathe
         The slide's.
     session : Session
         Which holds the tags and docks.
+    marked_only : bool
+        Whether drawings that do not say whose they are stay out of it, as where the slide was opened this moment.
 
     Returns
     -------
@@ -100,7 +102,7 @@ def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> Gathe
             maps.append((layer, ShownMap(overlay.map, layer.name, overlay.settings.to_record(), layer.visible)))
         elif mask_of(layer) == ref.quickhash:
             mask = layer
-        elif _holds_annotations(viewer, layer, slide_layer):
+        elif _holds_annotations(viewer, layer, slide_layer, marked_only):
             roles = dict(layer.metadata.get(KEY, {}).get("roles", {}))
             drawn.append((layer, Drawn(annotations_in(layer, slide_layer), layer.name, roles, layer.visible)))
     view, scale = camera(viewer), np.asarray(slide_layer.scale[-2:], float)
@@ -115,12 +117,12 @@ def gather(viewer: napari.Viewer, slide_layer: Layer, session: Session) -> Gathe
     )
 
 
-def _holds_annotations(viewer: napari.Viewer, layer: Layer, slide_layer: Layer) -> bool:
+def _holds_annotations(viewer: napari.Viewer, layer: Layer, slide_layer: Layer, marked_only: bool) -> bool:
     """Tell whether a layer is to be saved with a slide: its own, or with one slide open any that was drawn."""
     owner = annotated_slide(layer)
     if owner is not None:
         return owner == slide_of(slide_layer).quickhash  # type: ignore[union-attr]
-    alone = len(slide_layers(viewer)) == 1
+    alone = len(slide_layers(viewer)) == 1 and not marked_only
     return alone and isinstance(layer, Shapes) and layer.ndim == 2 and "tissue_of" not in layer.metadata.get(KEY, {})
 
 
@@ -133,9 +135,7 @@ def _state(annotations: Sequence[Layer], tissue: Layer | None, tags: PatchTags) 
     return drawn, None if tissue is None else hash(np.asarray(tissue.data).tobytes()), tags
 
 
-def show_work(
-    session: Session, layer: Layer, work: Work, there: Gathered | None = None, held: Held | None = None
-) -> None:
+def show_work(session: Session, layer: Layer, work: Work, there: Gathered, held: Held) -> None:
     """Bring a slide to the state of some work: maps, annotations, tissue, tags, view and docks, and no other ones.
 
     Parameters
@@ -146,24 +146,20 @@ def show_work(
         The slide's.
     work : Work
         What was kept.
-    there : Gathered or None
-        The work that the slide shows so far; its layers go, unless the same is in the work that was kept.
-    held : Held or None
+    there : Gathered
+        The work that there is on the slide so far; its layers go, unless the same is in the work that was kept.
+    held : Held
         Which these are, from ``held_by(work, there.work())``.
     """
     viewer = session.viewer
     if mpp_of(layer) != work.slide.mpp:
         change_scale(viewer, layer, work.slide.mpp)
-    old_maps = _layers_of(work.maps, [] if there is None else there.maps, () if held is None else held.maps)
-    old_drawn = _layers_of(
-        work.annotations, [] if there is None else there.annotations, () if held is None else held.annotations
-    )
-    mask = there.tissue if there is not None and held is not None and held.tissue else None
-    if there is not None:
-        kept = {id(one) for one in (*old_maps, *old_drawn, mask)}
-        for old in (*there.maps, *there.annotations, there.tissue):
-            if id(old) not in kept and old in viewer.layers:
-                viewer.layers.remove(old)
+    old_maps, old_drawn = _layers_of(there.maps, held.maps), _layers_of(there.annotations, held.annotations)
+    mask = there.tissue if held.tissue else None
+    kept = {id(one) for one in (*old_maps, *old_drawn, mask)}
+    for old in (*there.maps, *there.annotations, there.tissue):
+        if id(old) not in kept and old in viewer.layers:
+            viewer.layers.remove(old)
     fresh = any(one is None for one in (*old_maps, *old_drawn))
     if mask is None and work.tissue is not None:
         fresh = True
@@ -188,10 +184,8 @@ def show_work(
         camera(viewer).zoom = work.view.zoom / float(scale.min())
 
 
-def _layers_of(wanted: Sequence[Any], layers: Sequence[Layer], places: Sequence[int | None]) -> list[Layer | None]:
+def _layers_of(layers: Sequence[Layer], places: Sequence[int | None]) -> list[Layer | None]:
     """Return the layer that shows each piece of work already, None for those that none shows."""
-    if not places:
-        return [None] * len(wanted)
     return [None if place is None else layers[place] for place in places]
 
 

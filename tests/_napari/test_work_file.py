@@ -213,6 +213,32 @@ def test_what_came_since_is_set_aside_whole_before_the_slide_is_as_it_was(
     assert folder_of(file) == {"a.napari-mil", aside}
 
 
+def test_what_is_left_of_a_slide_that_was_closed_is_neither_doubled_nor_lost(
+    qtbot: Any, open_window: Any, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari_mil._napari.work_file.show_info", said.append)
+    viewer, _ = open_window(case)
+    work_on(viewer, case)
+    file = tmp_path / "a.napari-mil"
+    save(qtbot, viewer, file)
+    names = sorted(layer.name for layer in viewer.layers)
+    session, quickhash = attach(viewer), slide_of(viewer.layers[0]).quickhash
+    assert session is not None
+    session.tags.keep(quickhash, session.tags.of(quickhash).tagged([PatchPlace(128, 0, 128.0)], "artefact"))
+    viewer.layers.remove(viewer.layers[0])
+    somebodys = viewer.add_shapes([np.array([(9, 9), (9, 60), (50, 50)], float)], shape_type="polygon")
+
+    reopen(qtbot, viewer, file)
+    assert somebodys in viewer.layers, "drawn while no slide was open"
+    viewer.layers.remove(somebodys)
+    assert sorted(layer.name for layer in viewer.layers) == names
+    [aside] = folder_of(file) - {"a.napari-mil"}
+    assert said[-1].startswith(f"Set aside: ticks and tags, kept in {tmp_path / aside}.")
+    assert read_work(tmp_path / aside).tags.names() == ["artefact", "mitosis"]
+    assert session.tags.of(quickhash).names() == ["mitosis"]
+
+
 def test_where_nothing_can_be_set_aside_nothing_changes(
     qtbot: Any, open_window: Any, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,8 +274,8 @@ def test_what_is_drawn_while_files_are_read_is_not_lost(
     drawn = next(one for one in viewer.layers if annotated_slide(one))
     real, gathered = work_file.gather, []
 
-    def gather(*args: Any) -> Any:
-        found = real(*args)
+    def gather(*args: Any, **options: Any) -> Any:
+        found = real(*args, **options)
         gathered.append(found)
         if len(gathered) == 1:
             drawn.add_polygons([np.array([(0, 0), (0, 50), (50, 50)], float)])
