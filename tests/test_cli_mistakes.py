@@ -49,6 +49,16 @@ MISTAKES = [
     (["fine-tune", "cohort.csv", "--slides", ".", "--encoder", "colour-texture", "--out", "o"], 1, "10 of 12 slides"),
     (["fine-tune", "two.csv", "--slides", ".", "--encoder", "x.pt", "--out", "o"], 1, "There is no encoder 'x.pt'"),
     (["fine-tune", "two.csv", "--slides", ".", "--encoder", "x.pt", "--out", "full"], 1, "holds a model already"),
+    (
+        ["fine-tune", "two.csv", "--slides", ".", "--encoder", "x.pt", "--out", "o", "--name", "a b"],
+        2,
+        "letters, digits",
+    ),
+    (
+        ["fine-tune", "two.csv", "--slides", ".", "--encoder", "x.pt", "--out", "o", "--name", "resume"],
+        1,
+        "cannot be called resume",
+    ),
     (["evaluate"], 2, "name folders"),
     (["evaluate", "nodir"], 1, "no finished run"),
     (["evaluate", DEMO], 2, "needs --cohort"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,13 @@ import typer
 from ..console import Console
 from ..models import MODEL_NAMES
 from ._options import Device, DeviceOption, Json, Mpp, SlideMpp, TilePx, app, finite, pooling_name, run_command
+
+
+def _encoder_name(name: str) -> str:
+    """Pass on the name of an encoder that will be a file's, or refuse it; empty stands for the default."""
+    if not re.fullmatch(r"[\w-]*", name):
+        raise typer.BadParameter(f"{name!r} has more than letters, digits, _ and -")
+    return name
 
 
 @app.command(name="fine-tune")
@@ -42,7 +50,10 @@ def fine_tune(
     weight_decay: Annotated[float, typer.Option(min=0.0, callback=finite, help="Weight decay of both.")] = 1e-4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights, patches and order.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a fine-tuning into --out was stopped.")] = False,
-    name: Annotated[str, typer.Option(help="Name of the new encoder; by default the old one's with -tuned.")] = "",
+    name: Annotated[
+        str,
+        typer.Option(callback=_encoder_name, help="Name of the new encoder; by default the old one's with -tuned."),
+    ] = "",
     title: Annotated[str, typer.Option(help="Name on the model's card.")] = "",
     task: Annotated[str, typer.Option(help="What it predicts, in a sentence, on the model's card.")] = "",
     device: DeviceOption = Device.auto,

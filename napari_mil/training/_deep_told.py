@@ -45,9 +45,8 @@ class Told:
                     return end.value, history
                 if isinstance(found, Epoch):
                     history.append(found)
-                    learned = (
-                        len(history) * self._per_epoch
-                    )  # also of epochs of before, which a resumed fit tells again
+                    # also of epochs of before, which a resumed fit tells again
+                    learned = len(history) * self._per_epoch
                 else:
                     learned += found
                 progress = self._pacer.step(self._before + learned, self._words(history))

@@ -13,12 +13,11 @@ from ..files import cannot_write, claimed
 
 RESUME_FILE = "resume.pt"
 MODEL_FILE = "model.safetensors"
+TABLE_FILES = ("metrics.csv", "predictions.csv", "validation.csv", "roc.png", "summary.json")
+_FILES = (RESUME_FILE, MODEL_FILE, *TABLE_FILES)
 _ENDINGS = ("", ".pt", ".pt2")  # of an encoder, as `save_encoder` names it
 # half-written files as `replacing` names them
-_PARTIAL = re.compile(
-    r"\.partial-\w{8}-(resume\.pt|(model|fold_\d+)\.safetensors|(metrics|predictions|validation)\.csv|roc\.png|"
-    r"summary\.json)"
-)
+_PARTIAL = re.compile(rf"\.partial-\w{{8}}-({'|'.join(map(re.escape, _FILES))}|fold_\d+\.safetensors)")
 
 
 def check_free(out: Path, name: str, *, resume: bool) -> None:
@@ -36,8 +35,10 @@ def check_free(out: Path, name: str, *, resume: bool) -> None:
     Raises
     ------
     ExportError
-        If it holds a model, or such an encoder.
+        If it holds a model, or such an encoder, or another file of the run has the encoder's name.
     """
+    if any(path.name.lower() in _FILES for path in encoder_files(out, name)):
+        raise ExportError(f"An encoder cannot be called {name}: another file of the run is. Choose another name.")
     if resume and (out / RESUME_FILE).exists():
         return
     if (out / MODEL_FILE).exists():

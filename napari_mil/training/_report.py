@@ -18,6 +18,7 @@ from ..files import replacing
 from ..models import MILModel, save_model
 from ..slides import slide_name
 from ._figure import roc_figure
+from ._folder import TABLE_FILES
 from ._run import metrics_table
 from ._threshold import youden_threshold
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._results import FoldResult, TrainingResult
     from ._run import Run
-
-
-_TABLES = ("metrics.csv", "predictions.csv", "validation.csv", "roc.png", "summary.json")
 
 
 def fold_training(job: Job, part: Fold, result: FoldResult, validation: pd.DataFrame) -> dict[str, Any]:
@@ -166,7 +164,7 @@ def subsampling(job: Job) -> str:
 def remove_earlier(out: Path) -> None:
     """Remove what an earlier training left, but for its final model: fold models and tables of two must not mix."""
     try:
-        for path in [*out.glob("fold_*.safetensors"), *(out / name for name in _TABLES)]:
+        for path in [*out.glob("fold_*.safetensors"), *(out / name for name in TABLE_FILES)]:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot replace the results in {out}: {error.strerror}. Choose another folder.") from error

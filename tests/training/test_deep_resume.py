@@ -238,6 +238,14 @@ def test_a_finished_run_and_another_encoder_are_not_written_over(slides: Path, w
     assert [path.name for path in tmp_path.iterdir()] == ["base-tuned.pt"]
 
 
+@pytest.mark.parametrize("name", ["resume", "Resume", "summary"])
+def test_an_encoder_is_not_called_like_another_file_of_the_run(slides: Path, tmp_path: Path, name: str) -> None:
+    """The state that is kept, `resume.pt`, is removed at the end: an encoder of that name went with it."""
+    with pytest.raises(ExportError, match=f"cannot be called {name}"):
+        finish(steps(slides, tmp_path / "out", name=name))
+    assert not (tmp_path / "out").exists()
+
+
 def test_threshold_and_validation_are_kept_and_judged_by(whole: Path) -> None:
     table = pd.read_csv(whole / "validation.csv")
     assert list(table.columns) == list(pd.read_csv(whole / "predictions.csv").columns)
