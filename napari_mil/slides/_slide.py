@@ -125,7 +125,7 @@ class Slide(SlideFacts):
         SlideError
             If the slide is closed, or its file no longer opens.
         ValueError
-            If there is no such level, the size is negative, or ``out`` is of another.
+            If there is no such level, the size is negative, or ``out`` is of another or must not be written to.
         """
         if not 0 <= level < len(self.level_shapes):
             raise ValueError(f"level must be 0 to {len(self.level_shapes) - 1}, not {level}")
@@ -133,6 +133,8 @@ class Slide(SlideFacts):
             raise ValueError(f"a window cannot be {height} x {width} pixels")
         if out is not None and (out.shape != (height, width, 3) or out.dtype != np.uint8):
             raise ValueError(f"out must be ({height}, {width}, 3) uint8, not {out.shape} {out.dtype}")
+        if out is not None and not out.flags.writeable:  # which libjpeg-turbo does not ask for
+            raise ValueError("out must be writeable")
         rows, cols = self.level_shapes[level]
         if row >= 0 and col >= 0 and 0 < height <= rows - row and 0 < width <= cols - col:
             return self._source.read(level, row, col, height, width, out)

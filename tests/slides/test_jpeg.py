@@ -112,6 +112,17 @@ def test_an_array_that_does_not_fit_is_refused(jpeg_slide: Path, wrong: np.ndarr
         slide.read(0, 0, 0, 6, 5, wrong)
 
 
+def test_an_array_that_must_not_be_written_to_is_refused_and_stays(jpeg_slide: Path) -> None:
+    """Decoding would write over it all the same, and end the process where it is a map of a file."""
+    out = np.full((TILE, TILE, 3), 7, np.uint8)
+    out.flags.writeable = False
+    with open_slide(jpeg_slide) as slide:
+        for row in (0, 5, -5):
+            with pytest.raises(ValueError, match="writeable"):
+                slide.read(0, row, 0, TILE, TILE, out)
+    assert (out == 7).all()
+
+
 def rewritten(source: Path, path: Path, index: int, data: bytes) -> Path:
     """Copy a slide with one tile's bytes put at its end."""
     with tifffile.TiffFile(source) as tiff:
