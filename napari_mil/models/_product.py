@@ -32,8 +32,14 @@ def _suits(layer: nn.Linear, rows: Tensor) -> bool:
         and rows.dtype == layer.weight.dtype == torch.float32
         and rows.is_contiguous()
         and not torch.is_autocast_enabled("cpu")
+        and _plain(layer)
         and _wide()
     )
+
+
+def _plain(layer: nn.Linear) -> bool:
+    """Whether calling the layer does nothing but multiply: no other class's work, no hooks."""
+    return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
 
 
 def _convolved(layer: nn.Linear, rows: Tensor) -> Tensor:

@@ -57,6 +57,28 @@ def test_rows_that_are_few_or_lie_apart_and_gradients_are_left_to_the_layer(wide
     assert wide == []
 
 
+class Doubled(nn.Linear):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(rows)
+
+
+def test_layers_that_compute_something_else_or_are_listened_to_are_called_themselves(wide):
+    """A layer may be replaced by a low-rank one, be watched by a hook, or have its weight made by one."""
+    rows = torch.randn(80, 40, generator=torch.Generator().manual_seed(0))
+    watched, made, parametrised = make_layer(40, 32), make_layer(40, 32), make_layer(40, 32)
+    heard = []
+    watched.register_forward_hook(lambda layer, given, answer: heard.append(answer))
+    made.register_forward_pre_hook(lambda layer, given: (nn.init.constant_(layer.weight, 0.25), given)[1])
+    nn.utils.parametrizations.spectral_norm(parametrised).eval()
+    with torch.no_grad():
+        assert _product.linear(watched, rows) is heard[0]
+        expected = 0.25 * rows.sum(dim=1, keepdim=True) + made.bias
+        np.testing.assert_allclose(_product.linear(made, rows), expected, atol=1e-4)
+        for layer in (Doubled(40, 32), parametrised):
+            assert torch.equal(_product.linear(layer, rows), layer(rows))
+    assert wide == []
+
+
 @pytest.mark.parametrize("name", ["attention", "gated-attention", "clam-sb", "dsmil", "dtfd"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_patch_that_is_not_finite_among_many_is_refused(wide, name, bad):
