@@ -198,13 +198,14 @@ _threads_users: list[int] = []
 
 @contextmanager
 def _torch_threads_restored() -> Iterator[None]:
-    """Give PyTorch back its threads when the last of several extractions has ended; the first says how many."""
+    """Give PyTorch back its threads when an extraction has ended; the first of several side by side says how many.
+
+    Each thread has a number of its own, which it takes from the process's when it first computes.
+    """
     with _threads_lock:
         _threads_users.append(_threads_users[0] if _threads_users else torch.get_num_threads())
     try:
         yield
     finally:
         with _threads_lock:
-            before = _threads_users.pop()
-            if not _threads_users:
-                torch.set_num_threads(before)
+            torch.set_num_threads(_threads_users.pop())

@@ -446,3 +446,25 @@ def test_extractions_side_by_side_give_torch_its_threads_back(slide: Slide, grid
     thread.start()
     thread.join()
     assert found == [3]
+
+
+def test_a_thread_that_extracts_meanwhile_goes_on_with_all_of_torchs_threads(
+    slide: Slide, grid: TileGrid, quarters: Encoder
+) -> None:
+    """Its map would be computed by one thread, which takes longer and differs in the last digits."""
+    torch.set_num_threads(3)
+    first = iter_extract(slide, grid, quarters, device="cpu", batch_size=7)
+    next(first)
+    next(first)
+    found: list[int] = []
+
+    def second() -> None:
+        finish(iter_extract(slide, grid, quarters, device="cpu", batch_size=7))
+        found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    thread.join()
+    first.close()
+    assert found == [3]
+    assert torch.get_num_threads() == 3
