@@ -47,7 +47,8 @@ class MapCut:
             self.by, (0, math.inf)
         )
         if not (math.isfinite(self.amount) and low <= self.amount <= high) or (self.by == "share" and not self.amount):
-            raise ValueError(f"{self.amount} is no {self.by} to cut maps at")
+            span = f" from {low} to {high}" if math.isfinite(high) else ", 0 or more" if not low else ""
+            raise ValueError(f"{self.amount:g} is no {self.by} to cut maps at: give a number{span}")
 
     def title(self, view: MapView | None = None) -> str:
         """Say in a few words where maps are cut, for the head of a column.
