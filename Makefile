@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Processes that share the tests, each up to 2.5 GB; 0: all in pytest's own.
-WORKERS ?= 0
+WORKERS ?= 2
 # Without a display pytest-xvfb starts one; Mesa draws in software.
 export PYTHONUTF8 = 1
 
