@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .counting import counted
 from .describe import Described
@@ -30,16 +30,8 @@ def describe_training(result: TrainingResult, out: Path) -> Described:
     """
     record = {
         "out": str(out),
-        "model": str(result.model_path),
-        "pooling": result.pooling,
-        "class_names": list(result.class_names),
-        "slides": result.n_slides,
-        "patients": result.n_patients,
-        "folds": len(result.folds),
-        "auc_mean": _finite(result.auc_mean),
-        "auc_sd": _finite(result.auc_sd),
+        **_both(result),
         "auc_pooled": _finite(result.auc_pooled),
-        "epochs": result.epochs,
         "subsampling": result.subsampling,
     }
     together = f" (all folds together {result.auc_pooled:.3f})" if len(result.folds) > 1 else ""
@@ -68,17 +60,9 @@ def describe_fine_tuning(result: FineTuned) -> Described:
     """
     record = {
         "out": str(result.out),
-        "model": str(result.model_path),
+        **_both(result),
         "encoder": str(result.encoder_path),
         "encoder_info": asdict(result.encoder),
-        "pooling": result.pooling,
-        "class_names": list(result.class_names),
-        "slides": result.n_slides,
-        "patients": result.n_patients,
-        "folds": len(result.folds),
-        "auc_mean": _finite(result.auc_mean),
-        "auc_sd": _finite(result.auc_sd),
-        "epochs": result.epochs,
     }
     text = (
         f"{result.encoder.name} and {result.pooling} on {counted(result.n_slides, 'slide')} of "
@@ -89,6 +73,21 @@ def describe_fine_tuning(result: FineTuned) -> Described:
         "or copy both, with the encoder's .json, into the models folder."
     )
     return record, text
+
+
+def _both(result: TrainingResult | FineTuned) -> dict[str, Any]:
+    """Return what is recorded of a training and of a fine-tuning alike."""
+    return {
+        "model": str(result.model_path),
+        "pooling": result.pooling,
+        "class_names": list(result.class_names),
+        "slides": result.n_slides,
+        "patients": result.n_patients,
+        "folds": len(result.folds),
+        "auc_mean": _finite(result.auc_mean),
+        "auc_sd": _finite(result.auc_sd),
+        "epochs": result.epochs,
+    }
 
 
 def _auc_words(mean: float, sd: float) -> str:
