@@ -119,12 +119,14 @@ class LiveOverlay:
         self._timer.stop()
         self._timer.deleteLater()
         layer, self.layer, self._shown = self.layer, None, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-        if self._set_aside:
-            self._set_aside = False
-            gc.unfreeze()
-        self._on_shown()
+        try:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        finally:
+            if self._set_aside:
+                self._set_aside = False
+                gc.unfreeze()
+            self._on_shown()
 
     def _tick(self) -> None:
         grid, latest = self.live.grid, self.live.latest

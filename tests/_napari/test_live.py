@@ -156,6 +156,31 @@ def test_as_it_goes_only_what_came_with_it_is_looked_through_for_garbage(
     assert not gc.get_freeze_count(), "everything is looked through again afterwards"
 
 
+def test_errors_at_its_end_leave_nothing_set_aside_from_the_search_for_garbage(
+    open_window, qtbot, gate: Gate, small_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.unfreeze()
+    viewer, panel = open_window(small_slide)
+    start(qtbot, panel, gate, 1)
+    job = panel._jobs.job
+    assert gc.get_freeze_count()
+
+    def broken(*_: object) -> None:
+        raise OSError("a driver's fault")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(panel, "_add_result", broken)
+        patch.setattr(viewer.layers, "remove", broken)
+        with pytest.raises(OSError, match="driver"):
+            panel._run_done((None, None))
+    job.abandon()
+    gate.open()
+    assert not gc.get_freeze_count()
+    assert panel.live is None
+    assert not panel.running
+    assert not panel.legend.isVisible(), "it would speak of a map that has ended"
+
+
 def test_what_is_looked_at_and_then_what_is_drawn_is_read_first(
     open_window, qtbot, gate: Gate, small_slide: Path
 ) -> None:

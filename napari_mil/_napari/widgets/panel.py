@@ -219,8 +219,10 @@ class MILPanel(DockPanel):
 
     def _run_done(self, done: tuple[RunResult, LayerData]) -> None:
         result, outline = done
-        layer = self._add_result(result, outline)
-        self._ended()
+        try:
+            layer = self._add_result(result, outline)
+        finally:
+            self._ended()
         seconds = sum(result.seconds.values())
         self.run_tab.show_stopped(f"{len(result.features):,} patches in {seconds:,.0f} s{left_out(result.features)}")
         self.heatmap_tab.choose_map(layer)
