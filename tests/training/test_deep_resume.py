@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,15 +82,23 @@ def write_cohort(folder: Path) -> None:
         if k % 2:
             tissue[:144] += np.array([-80, -70, -25])
         image[48:336, 48:336] = np.clip(tissue, 0, 255)
-        resolution = {"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
-        tifffile.imwrite(folder / f"s{k}.tif", image, tile=(128, 128), photometric="rgb", **resolution)
+        write_slide(folder / f"s{k}.tif", image)
         lines.append(f"s{k},{('normal', 'tumour')[k % 2]},P{k}")
     (folder / "cohort.csv").write_text("\n".join(lines) + "\n")
-    torch.manual_seed(0)
+    write_encoder(folder / "base.pt", seed=0)
+    (folder / "base.pt.json").write_text(json.dumps({"name": "base", "tile_px": 16, "mpp": 4.0}))
+
+
+def write_slide(path: Path, image: np.ndarray) -> None:
+    resolution = {"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, image, tile=(128, 128), photometric="rgb", **resolution)
+
+
+def write_encoder(path: Path, seed: int) -> None:
+    torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.script(Small().eval()).save(folder / "base.pt")
-    (folder / "base.pt.json").write_text(json.dumps({"name": "base", "tile_px": 16, "mpp": 4.0}))
+        torch.jit.script(Small().eval()).save(path)
 
 
 def steps(slides: Path, out: Path, **changes: Any) -> Any:
@@ -205,6 +215,45 @@ def test_a_closed_fine_tuning_goes_on_from_its_last_state(
     same(tmp_path / "out", whole)
     assert before > 0
     assert len(learned) == at_once  # no step was taken twice
+
+
+def another_patient(folder: Path) -> None:
+    table = folder / "cohort.csv"
+    table.write_text(table.read_text().replace("s0,normal,P0", "s0,normal,P9"))
+
+
+def another_slide(folder: Path) -> None:
+    image = tifffile.imread(folder / "s0.tif")
+    image[100:120] = 90
+    write_slide(folder / "s0.tif", image)
+
+
+def another_encoder(folder: Path) -> None:
+    write_encoder(folder / "base.pt", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (another_patient, "another cohort"),
+        (another_slide, "another set of slides"),
+        (another_encoder, "another encoder"),
+    ],
+)
+def test_other_files_of_the_same_names_are_not_gone_on_with(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], words: str
+) -> None:
+    monkeypatch.setattr(Pacer, "_interval_s", 0.0)
+    folder = Path(shutil.copytree(slides, tmp_path / "slides"))
+    for step in (running := steps(folder, tmp_path / "out")):
+        if "epoch 2" in step.message:
+            break
+    with pytest.raises(ExportError, match="Another training writes into"):
+        finish(steps(folder, tmp_path / "out", resume=True))
+    running.close()
+    change(folder)
+    with pytest.raises(ModelError, match=rf"begun with {words}\. Give what"):
+        finish(steps(folder, tmp_path / "out", resume=True))
 
 
 def test_another_fine_tuning_is_not_gone_on_with(slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
