@@ -98,8 +98,8 @@ def iter_fine_tune(
         Sizes of the pooling that differ from its defaults.
     resume : bool
         Go on where a fine-tuning into this folder was stopped, if one was; it must have been begun with the same
-        cohort, slides, encoder, pooling and recipe. Patches are read again. On the CPU the result is the very one that
-        it would have had.
+        cohort, slides, encoder, pooling and recipe. Patches are read again. On the CPU, with as many threads, the
+        result is the very one that it would have had.
 
     Yields
     ------
