@@ -57,8 +57,8 @@ class Session(QObject):
         Its window, which the session ends with.
     """
 
-    leaving = Signal()
-    """Another slide is about to take the place of the one in front."""
+    settle = Signal()
+    """Maps are to be shown by their own settings: another slide is about to come, or the work to be saved or opened."""
     flip_wanted = Signal()
     """Of two maps compared the other is to be shown."""
 
@@ -162,7 +162,7 @@ class Session(QObject):
     def bring_forward(self, layer: Layer) -> None:
         """Show a slide in place of the one in front; those put aside hold neither file nor memory until shown again."""
         if any(other is not layer and other.visible for other in slide_layers(self._viewer)):
-            self.leaving.emit()
+            self.settle.emit()
         front = slide_of(layer)
         for aside in self._switch.bring_forward(layer):
             self.overview.leave(aside)

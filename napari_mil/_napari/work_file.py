@@ -89,6 +89,7 @@ class WorkKeeper:
         layer = front_slide(viewer)
         if session is None or layer is None or self.busy:
             return
+        session.settle.emit()
         gathered = gather(viewer, layer, session)
         self._start(_write_steps(path, gathered), path.name, partial(self._saved, gathered))
 
@@ -168,6 +169,7 @@ class WorkKeeper:
         if session is None or layer not in session.viewer.layers:
             return
         session.bring_forward(layer)
+        session.settle.emit()
         there = gather(session.viewer, layer, session, marked_only=fresh)
         known = self._files.get(there.shown.slide.quickhash)
         self._start(

@@ -18,6 +18,7 @@ from napari_mil._napari.session import attach
 from napari_mil._napari.viewers import camera
 from napari_mil._napari.widgets.panel import MILPanel
 from napari_mil.maps import MapCut, compare_maps
+from napari_mil.work_file import read_work
 
 
 @pytest.fixture
@@ -133,6 +134,29 @@ def test_another_slide_is_not_seen_through_a_comparison(compared, sparse_slide, 
     attach(viewer).bring_forward(viewer.layers["other"])
     assert not tab.two.pair.blinking
     assert [layer.name for layer in viewer.layers if layer.visible] == ["other"]
+
+
+def test_work_saved_and_opened_again_while_two_maps_are_shown_has_their_own_settings(
+    compared, qtbot, tmp_path: Path
+) -> None:
+    viewer, tab = compared
+    session, file = attach(viewer), tmp_path / "a.napari-mil"
+    shown = [one for one in map(overlay_of, viewer.layers) if one is not None]
+    shown[0].choose(scale="ratio")
+    shown[0].cut("count", 7)
+    own = [(one.settings.to_record(), one.layer.visible) for one in shown]
+    for mode in ("swipe", "rank"):
+        tab.fields.mode.choose(mode)
+        session.work.save(file)
+        qtbot.waitUntil(lambda: not session.work.busy, timeout=20_000)
+        assert [(dict(one.settings), one.visible) for one in read_work(file).maps] == own
+    layers = [*viewer.layers]
+    tab.fields.mode.choose("swipe")
+    session.work.open(file)
+    qtbot.waitUntil(lambda: not session.work.busy, timeout=20_000)
+    tab.fields.mode.choose("off")
+    assert [(one.settings.to_record(), one.layer.visible) for one in shown] == own
+    assert [*viewer.layers] == layers
 
 
 def test_the_lasso_marks_patches_on_the_slide_and_the_mouse_marks_the_point(compared, qtbot) -> None:

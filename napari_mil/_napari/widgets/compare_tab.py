@@ -95,7 +95,7 @@ class CompareTab(QWidget):
         fields.scatter.chosen.connect(self._mark_chosen)
         self._session = attach(viewer)
         if self._session is not None:
-            self._session.leaving.connect(self._show_one)
+            self._session.settle.connect(self._show_one)
             self._session.flip_wanted.connect(self.flip)
 
     def disconnect_viewer(self) -> None:
@@ -108,7 +108,7 @@ class CompareTab(QWidget):
         events.removing.disconnect(self._layer_removing)
         self._viewer.cursor.events.position.disconnect(self._follow_mouse)
         if self._session is not None:
-            self._session.leaving.disconnect(self._show_one)
+            self._session.settle.disconnect(self._show_one)
             self._session.flip_wanted.disconnect(self.flip)
             self._session = None
         if self.window_of_views is not None:
