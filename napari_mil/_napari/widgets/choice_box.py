@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QPaintEvent, QPalette, QStandardItem, QStandardItemModel
+from qtpy.QtGui import QPaintEvent, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 _MARGIN_PX = 8  # beside the text, as themes pad it
@@ -77,9 +77,6 @@ class ChoiceBox(QComboBox):
         """Draw as Qt does, with the text elided."""
         option = self._option()
         option.currentText = self.closed_text
-        if self.currentIndex() < 0:
-            faint = option.palette.color(QPalette.ColorRole.PlaceholderText)
-            option.palette.setColor(QPalette.ColorRole.ButtonText, faint)
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
