@@ -31,6 +31,8 @@ class History:
         self._now: Record = settings.to_record()
         self._last: tuple[str, float] = ("", 0.0)
         self._moving = False
+        self.held = False
+        """Whether what is shown is not the person's choice for now and will be given back: it is none to go back to."""
         settings.events.connect(self._note)
 
     def back(self, restore: Callable[[Record], None]) -> None:
@@ -42,7 +44,7 @@ class History:
         self._move(self._future, self._past, restore)
 
     def _move(self, source: list[Record], target: list[Record], restore: Callable[[Record], None]) -> None:
-        if not source:
+        if not source or self.held:
             return
         target.append(self._now)
         self._now = source.pop()
@@ -54,7 +56,7 @@ class History:
             self._moving = False
 
     def _note(self, _: Any) -> None:
-        if self._moving:
+        if self._moving or self.held:
             return
         record, now = self._settings.to_record(), time.monotonic()
         name = ",".join(field for field, value in record.items() if value != self._now[field])

@@ -144,6 +144,7 @@ def test_work_saved_and_opened_again_while_two_maps_are_shown_has_their_own_sett
     shown = [one for one in map(overlay_of, viewer.layers) if one is not None]
     shown[0].choose(scale="ratio")
     shown[0].cut("count", 7)
+    shown[0].settings.opacity = 0.35
     own = [(one.settings.to_record(), one.layer.visible) for one in shown]
     for mode in ("swipe", "rank"):
         tab.fields.mode.choose(mode)
@@ -157,6 +158,8 @@ def test_work_saved_and_opened_again_while_two_maps_are_shown_has_their_own_sett
     tab.fields.mode.choose("off")
     assert [(one.settings.to_record(), one.layer.visible) for one in shown] == own
     assert [*viewer.layers] == layers
+    shown[0].undo()
+    assert shown[0].settings.to_record() == {**own[0][0], "opacity": 0.6}, "no comparison lies between"
 
 
 def test_the_lasso_marks_patches_on_the_slide_and_the_mouse_marks_the_point(compared, qtbot) -> None:

@@ -128,6 +128,7 @@ class TwoMaps(QObject):
         for overlay, record in before:
             overlay.hold_limits(None)
             overlay.restore(record)
+            overlay.history.held = False
         self._drop_own(layers)
         self.legends_changed.emit()
 
@@ -154,6 +155,7 @@ class TwoMaps(QObject):
             if overlay is None:
                 continue
             self._before.append((overlay, overlay.settings.to_record()))
+            overlay.history.held = True
             overlay.settings.inverted = False
             overlay.choose(score=view.score, class_index=view.class_index, scale=view.scale.name)
             overlay.hold_limits(view)
