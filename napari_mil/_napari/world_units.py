@@ -10,8 +10,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels, Points, Shapes
-
 from .layers import KEY, mpp_of, placement, slide_of
 from .navigation import slide_layers
 
@@ -81,6 +79,8 @@ class WorldUnits:
 
 
 def _follows(layer: Layer) -> bool:
-    """Tell whether a layer lies on slides: ours, or drawn by a person. Other pictures keep the units they came with."""
-    drawn = isinstance(layer, Shapes | Points | Labels) and all(str(unit) in _UNITS.values() for unit in layer.units)
-    return KEY in layer.metadata or drawn
+    """Tell whether a layer takes the unit of the slides: ours, and any in microns or pixels, which is napari's usual.
+
+    Others keep the units that somebody gave them.
+    """
+    return KEY in layer.metadata or all(str(unit) in _UNITS.values() for unit in layer.units)

@@ -85,6 +85,15 @@ def test_a_scale_given_later_makes_the_world_microns(two: Any) -> None:
     assert warned(two) == []
 
 
+def test_pictures_of_which_nobody_said_a_unit_cost_the_slide_none(two: Any) -> None:
+    attach(two).bring_forward(slide_layers(two)[0])
+    two.add_image(np.zeros((8, 8)), name="another plugin's", translate=(3, 4))
+    two.add_image(np.zeros((2, 8, 8)), name="its stack")
+    assert units(two) == {"micrometer"}
+    assert warned(two) == []
+    assert tuple(two.layers["another plugin's"].translate) == (3, 4)
+
+
 def test_other_pictures_keep_their_units(two: Any) -> None:
     other = two.add_image(np.zeros((8, 8)), name="somebody's", units="nm")
     attach(two).bring_forward(slide_layers(two)[0])
