@@ -138,6 +138,7 @@ def iter_fine_tune(
     out = Path(out)
     check_free(out, name, resume=resume)
     with run_folder(out, name):
+        check_free(out, name, resume=resume)  # again: a run that held the folder may just have ended
         yield Progress(STAGE, message="trying the encoder")
         sizes = dict[str, Any](config or {})
         create_model(pooling, in_features=encoder.info.dim, class_names=cohort.class_names, **sizes)

@@ -88,8 +88,8 @@ def iter_train(
         Sizes of the pooling that differ from its defaults.
     resume : bool
         Go on where a training into this folder was stopped, if one was; it must have been begun with the same cohort,
-        features, pooling and recipe. On the CPU, with as many threads, the result is the
-        very one that it would have had.
+        features, pooling and recipe. On the CPU, with as many threads, the result is the very one that it would have
+        had.
 
     Yields
     ------

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from napari_mil.models import load_model
 from napari_mil.progress import Pacer, finish
 from napari_mil.training import FineTuning, iter_fine_tune, read_cohort, youden_threshold
 from napari_mil.training import _deep_report as deep_report
+from napari_mil.training import _deep_train as deep_train
 from napari_mil.training import _resume as resume
 from napari_mil.training._folder import RESUME_FILE as FILE
+from napari_mil.training._folder import run_folder
 
 RECIPE = FineTuning(epochs=3, encoder_lr=1e-3, lr=1e-2, bags_per_step=2, patches=6, chunk=4, patience=3)
 CONFIG = {"hidden": 8, "attention_dim": 4, "dropout": 0.25}
@@ -285,6 +288,21 @@ def test_a_finished_run_and_another_encoder_are_not_written_over(slides: Path, w
     with pytest.raises(ExportError, match=r"base-tuned\.pt is there already"):
         finish(steps(slides, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["base-tuned.pt"]
+
+
+def test_a_run_that_ends_while_another_waits_for_the_folder_keeps_its_model(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def after_another(out: Path, name: str) -> Iterator[None]:
+        with run_folder(out, name):
+            (out / "model.safetensors").write_bytes(b"of the other")
+            yield
+
+    monkeypatch.setattr(deep_train, "run_folder", after_another)
+    with pytest.raises(ExportError, match="holds a model already"):
+        finish(steps(slides, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["resume", "Resume", "summary"])
