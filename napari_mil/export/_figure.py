@@ -12,9 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..counting import counted
 from ..errors import ExportError
-from ..maps import DISCLAIMER, effective_patches, limits_words, normalised_entropy
+from ..maps import DISCLAIMER, evenness_words, limits_words
 from ._display import Display
 from ._folders import check_ending
 from ._picture import (
@@ -214,16 +213,12 @@ def _write(
 
 def _details(subject: Subject) -> str:
     amap, view = subject.amap, subject.view
-    sentences = [subject.display.sentence(amap, view), *([words] if (words := limits_words(view)) else [])]
+    sentences = [subject.display.sentence(amap, view), limits_words(view)]
     sentences.append(f"Each patch is {amap.grid.tile_um:.0f} µm wide")
     if subject.display.smooth:
         sentences.append("Drawn smoothly; numbers are those of the patches")
-    if view.kind == "attention" and len(amap) > 1:
-        spread, evenness = effective_patches(view.raw), normalised_entropy(view.raw)
-        sentences.append(
-            f"The attention is spread as if over {counted(round(spread), 'patch')} (evenness {evenness:.2f} of 1)"
-        )
-    return ". ".join(sentences) + "."
+    sentences.append(evenness_words(view))
+    return ". ".join(words for words in sentences if words) + "."
 
 
 def _draw_overview(figure: Figure, subject: Subject, room: tuple[float, float, float, float]) -> None:

@@ -18,12 +18,11 @@ from ..errors import ExportError
 from ..files import replacing
 from ..maps import (
     DISCLAIMER,
-    effective_patches,
+    evenness_words,
     format_area,
     format_areas,
     format_probability,
     limits_words,
-    normalised_entropy,
     summarise,
 )
 from ..models import card_details, card_summary
@@ -191,11 +190,8 @@ def _map_part(subject: _Subject) -> str:
     lines = [f"{view.title}. Colours: {view.scale.title}. {view.scale.help}", f"{display.sentence(amap, view)}."]
     if ends := limits_words(view):
         lines.append(f"{ends}.")
-    if view.kind == "attention" and len(amap) > 1:
-        lines.append(
-            f"The attention is spread as if over {counted(round(effective_patches(view.raw)), 'patch')} "
-            f"(evenness {normalised_entropy(view.raw):.2f} of 1)."
-        )
+    if spread := evenness_words(view):
+        lines.append(f"{spread}.")
     if display.smooth:
         lines.append("Drawn smoothly from patch to patch; numbers are those of the patches.")
     window = tissue_window(subject.slide, amap)

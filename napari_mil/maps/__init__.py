@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ._infer import iter_attention_map as iter_attention_map
     from ._infer import iter_ensemble_map as iter_ensemble_map
     from ._legend import DISCLAIMER as DISCLAIMER
+    from ._legend import evenness_words as evenness_words
     from ._legend import format_area as format_area
     from ._legend import format_areas as format_areas
     from ._legend import format_probability as format_probability
@@ -110,6 +111,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "_infer": ["FURTHER_SCORES", "attention_map", "ensemble_map", "iter_attention_map", "iter_ensemble_map"],
         "_legend": [
             "DISCLAIMER",
+            "evenness_words",
             "format_area",
             "format_areas",
             "format_probability",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..counting import counted
 from ._limits import limits_words
 from ._scales import score_label
 from ._shown import one_class
-from ._threshold import Cuts
+from ._threshold import Cuts, effective_patches, normalised_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,6 +166,26 @@ def patch_words(amap: AttentionMap, view: MapView, cuts: Cuts, patch: int) -> st
         part = one_class(other.raw[..., patch : patch + 1], other.kind, index if other.per_class else None)
         words += f", contribution {float(part[0]):+.3g}"
     return words
+
+
+def evenness_words(view: MapView) -> str:
+    """Say how widely attention is spread; empty for other scores, and where no patches or a single one have any.
+
+    Parameters
+    ----------
+    view : MapView
+        What is shown.
+
+    Returns
+    -------
+    str
+        Such as "The attention is spread as if over 12 patches (evenness 0.61 of 1)"; no full stop.
+    """
+    spread = effective_patches(view.raw) if view.kind == "attention" and len(view.raw) > 1 else float("nan")
+    if np.isnan(spread):
+        return ""
+    evenness = normalised_entropy(view.raw)
+    return f"The attention is spread as if over {counted(round(spread), 'patch')} (evenness {evenness:.2f} of 1)"
 
 
 def format_area(mm2: float) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..counting import counted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -64,5 +66,4 @@ def limits_words(view: MapView) -> str:
     rule = f"{COLOUR_PERCENTILE}th percentile{' of absolute values' if view.scale.diverging else ''}"
     why = "the same for all maps" if view.scale.fixed_limits is not None else rule
     farthest = max(view.lowest, view.highest, key=abs)
-    patches = "1 patch" if beyond == 1 else f"{beyond:,} patches"
-    return f"Colours end at {end} ({why}); {patches} beyond, up to {farthest:.3g}"
+    return f"Colours end at {end} ({why}); {counted(beyond, 'patch')} beyond, up to {farthest:.3g}"

@@ -194,14 +194,14 @@ def effective_patches(attention: NDArray[np.float32]) -> float:
     Parameters
     ----------
     attention : (N,) float32
-        Sums to 1.
+        Sums to 1; NaN is left out.
 
     Returns
     -------
     float
-        N where attention is even, 1 where a single patch has it all; NaN without patches.
+        N where attention is even, 1 where a single patch has it all; NaN where none has any.
     """
-    squares = float(np.square(attention.astype(np.float64)).sum())
+    squares = float(np.nansum(np.square(attention.astype(np.float64))))
     return 1.0 / squares if squares > 0 else float("nan")
 
 

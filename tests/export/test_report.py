@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from napari_mil.errors import ExportError
-from napari_mil.export import Display, write_report
-from napari_mil.maps import DISCLAIMER, Spread
+from napari_mil.export import Display, overlay_figure, write_report
+from napari_mil.maps import DISCLAIMER, MapScore, Spread
 from napari_mil.progress import finish
 
 VOID = {"meta", "img", "br"}
@@ -76,6 +76,18 @@ def test_the_page_stands_alone_and_says_everything(scene, tmp_path):
     assert all(page.alts)
     assert str(tmp_path.parent) not in page.text  # nor any other folder
     assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+
+
+@pytest.mark.parametrize(
+    ("attention", "words"),
+    [([np.nan, 0.5, 0.25, 0.25, np.nan], "as if over 3 patches"), ([np.nan] * 5, ""), ([0.0] * 5, "")],
+)
+def test_page_and_picture_of_a_map_without_some_scores_or_any(scene, tmp_path, attention, words):
+    amap = replace(scene.amap, scores={"attention": MapScore(np.array(attention, np.float32), "attention")})
+    page = Page(finish(write_report(tmp_path / "r.html", scene.slide, amap)).read_text(encoding="utf-8"))
+    assert words in page.text
+    assert ("as if over" in page.text) == bool(words)
+    assert overlay_figure(tmp_path / "o.png", scene.slide, amap).exists()
 
 
 def test_patches_are_those_with_the_highest_score(scene, tmp_path):
