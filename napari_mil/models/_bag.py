@@ -72,8 +72,7 @@ def _block_rows(n: int, like: Tensor) -> int:
     elif torch.is_grad_enabled() or torch.get_num_threads() == 1:
         most = min(BLOCK_ROWS, max(LEAST_ROWS, n // PARTS))
     else:
-        part = -(-n // JOINED_PARTS)
-        most = min(max(BLOCK_ROWS, part), max(LEAST_ROWS, part))
+        most = max(LEAST_ROWS, -(-n // JOINED_PARTS))
     return -(-n // -(-n // most))  # of one size, or nearly: the last block is no small one
 
 
