@@ -59,7 +59,8 @@ def class_log_odds(raw: NDArray[np.float32], class_index: int) -> NDArray[np.flo
     if len(raw) == 1:
         return np.asarray(raw[0])
     wide = raw.astype(np.float64)
-    others = np.logaddexp.reduce(np.delete(wide, class_index, axis=0), axis=0)
+    with np.errstate(invalid="ignore"):  # a patch without a score stays without, and nobody need be warned
+        others = np.logaddexp.reduce(np.delete(wide, class_index, axis=0), axis=0)
     return np.asarray(wide[class_index] - others, np.float32)
 
 

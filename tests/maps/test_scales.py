@@ -98,6 +98,11 @@ def test_robust_of_equal_scores_is_the_middle_and_keeps_nan():
     np.testing.assert_array_equal(shown(f32(2, np.nan, 2), "instance_logit", SCALES["robust"]), f32(0.5, np.nan, 0.5))
 
 
+def test_a_patch_without_instance_logits_has_no_log_odds_and_warns_nobody():
+    raw = np.array([[np.nan, 0, 1], [np.nan, 1, 1], [np.nan, 2, 1]], np.float32)
+    np.testing.assert_allclose(class_log_odds(raw, 2), [np.nan, 2 - np.log(1 + np.e), -np.log(2)], rtol=1e-6)
+
+
 def test_probability_is_the_sigmoid_of_log_odds_and_a_probability_stays_as_it_is():
     np.testing.assert_allclose(shown(f32(0, np.log(3)), "instance_logit", SCALES["probability"]), [0.5, 0.75])
     assert shown(f32(0.2, 0.9), "probability", SCALES["probability"]).tolist() == f32(0.2, 0.9).tolist()
