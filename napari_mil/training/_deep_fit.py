@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..errors import ModelError
 from ..triton_guard import prepare_optimizers
 from ._deep_patches import as_images, augmented, spread
 from ._deep_predict import encode_pool, enough_memory
+from ._epochs import Epochs
 from ._fit import standardisation
 from ._losses import class_weights
 from ._metrics import bag_auc
@@ -96,7 +96,7 @@ def fit_deep(
     return fitting.best_epoch
 
 
-class _Fitting:
+class _Fitting(Epochs):
     """A fit as far as it has come."""
 
     def __init__(
@@ -112,9 +112,7 @@ class _Fitting:
         self.targets, self.train, self.val = targets, train, val
         self.weights = class_weights(targets[train], len(model.pooling.card.class_names)).to(model.device)
         self.stepper = _Stepper(model, recipe, -(-len(train) // recipe.bags_per_step))
-        self.history: list[Epoch] = []
-        self.best_loss, self.best_epoch = math.inf, 0
-        self.best_weights: dict[str, Tensor] | None = None
+        super().__init__(model, self.stepper)
 
     def standardise(self) -> Generator[bool, None, None]:
         """Set the model's standardisation by what the encoder makes of the training slides before it learns."""
@@ -148,36 +146,7 @@ class _Fitting:
                 f"Fine-tuning went astray in epoch {epoch}: the loss is {total}. Lower the learning rates."
             )
         val_loss, val_auc = yield from self._validate()
-        self.history.append(Epoch(epoch, total / weight_sum, val_loss, val_auc, stepper.rate * self.recipe.lr))
-        if val_loss < self.best_loss:
-            self.best_loss, self.best_epoch = val_loss, epoch
-            self.best_weights = {
-                name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
-            }
-
-    def keep(self) -> None:
-        """Go back to the best epoch; the last one where none was."""
-        if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
-        else:
-            self.best_epoch = len(self.history)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that the next epochs depend on."""
-        return {
-            "history": [asdict(epoch) for epoch in self.history],
-            "weights": self.model.state_dict(),
-            "stepper": self.stepper.state_dict(),
-            "best": {"loss": self.best_loss, "epoch": self.best_epoch, "weights": self.best_weights},
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.model.load_state_dict(state["weights"])
-        self.stepper.load_state_dict(state["stepper"])
-        best = state["best"]
-        self.best_loss, self.best_epoch, self.best_weights = best["loss"], best["epoch"], best["weights"]
+        self.add(Epoch(epoch, total / weight_sum, val_loss, val_auc, stepper.rate * self.recipe.lr))
 
     def _validate(self) -> Generator[bool, None, tuple[float, float]]:
         if len(self.val) == 0:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ._draw import epoch_items, hard_patches
+from ._epochs import Epochs
 from ._losses import class_weights, criterion, entropy
 from ._metrics import bag_auc
 from ._optimise import Stepper
@@ -158,7 +157,7 @@ class _Standardised:
         return (torch.from_numpy(bag).to(self._device) - self._mean) / self._std
 
 
-class _Fitting:
+class _Fitting(Epochs):
     """A fit as far as it has come."""
 
     def __init__(
@@ -177,10 +176,8 @@ class _Fitting:
         self.criterion = criterion(recipe)
         self.sizes = {row: len(bags.raw[row]) for row in train.tolist()} if recipe.max_patches else {}
         self.stepper = Stepper(model, recipe)
-        self.history: list[Epoch] = []
+        super().__init__(model, self.stepper)
         self.hard: dict[int, NDArray[np.int64]] = {}
-        self.best_loss, self.best_epoch = float("inf"), 0
-        self.best_weights: dict[str, Tensor] | None = None
 
     def is_done(self, last: int) -> bool:
         """Tell whether all epochs are run, or patience has ended."""
@@ -201,38 +198,19 @@ class _Fitting:
                 f"Training went astray in epoch {epoch}: the loss is {train_loss}. Lower the learning rate."
             )
         val_loss, val_auc = self._validate()
-        self.history.append(Epoch(epoch, train_loss, val_loss, val_auc, lr))
-        if recipe.keep == "best" and epoch > recipe.keep_after * recipe.epochs and val_loss < self.best_loss:
-            self.best_loss, self.best_epoch = val_loss, epoch
-            self.best_weights = deepcopy(self.model.state_dict())
+        counts = recipe.keep == "best" and epoch > recipe.keep_after * recipe.epochs
+        self.add(Epoch(epoch, train_loss, val_loss, val_auc, lr), counts=counts)
         if recipe.hard_share:
             self.hard = hard_patches(self.model, self.bags, self.train, self.targets, recipe.hard_share)
 
-    def keep(self) -> None:
-        """Go back to the best epoch; the last one where none was."""
-        if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
-        else:
-            self.best_epoch = len(self.history)
-
     def state(self) -> dict[str, Any]:
-        """Return all that the next epochs depend on."""
-        return {
-            "history": [asdict(epoch) for epoch in self.history],
-            "weights": self.model.state_dict(),
-            "stepper": self.stepper.state_dict(),
-            "hard": {row: torch.from_numpy(patches) for row, patches in self.hard.items()},
-            "best": {"loss": self.best_loss, "epoch": self.best_epoch, "weights": self.best_weights},
-        }
+        """Return all that the next epochs depend on, hard patches too."""
+        return super().state() | {"hard": {row: torch.from_numpy(patches) for row, patches in self.hard.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.model.load_state_dict(state["weights"])
-        self.stepper.load_state_dict(state["stepper"])
+        super().load(state)
         self.hard = {row: patches.numpy() for row, patches in state["hard"].items()}
-        best = state["best"]
-        self.best_loss, self.best_epoch, self.best_weights = best["loss"], best["epoch"], best["weights"]
 
     def _least_loss_epoch(self) -> int:
         return int(np.argmin([epoch.val_loss for epoch in self.history])) + 1
