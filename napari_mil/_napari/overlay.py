@@ -117,10 +117,15 @@ class Overlay:
         amount : float
             How much.
         """
-        self.settings.cut_by = by
-        threshold = self._shown.cuts.threshold(by, amount)
+        chosen, threshold = self.settings, self._shown.cuts.threshold(by, amount)
         self._asked = by, amount, threshold
-        self.settings.threshold = threshold
+        was = chosen.cut_by, chosen.threshold
+        with chosen.events.blocked():  # one change for who undoes it
+            chosen.cut_by, chosen.threshold = by, threshold
+        if threshold != was[1]:
+            chosen.events.threshold.emit(threshold, was[1])
+        elif by != was[0]:
+            chosen.events.cut_by.emit(by, was[0])
 
     def hold_limits(self, view: MapView | None) -> None:
         """Colour as far as a view does, while its score and scale are shown, so that maps share their colours.

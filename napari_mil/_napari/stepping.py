@@ -62,7 +62,11 @@ class Stepping(JobSlot):
             names = ", ".join(name for name, _ in beside.passed_over)
             show_warning(f"Passed over, since it cannot be opened: {names}. {beside.passed_over[0][1]}")
         viewer, found = self._viewer_ref(), beside.slide
-        if found is None or viewer is None:
+        if viewer is None:
+            if found is not None:
+                found.close()
+            return
+        if found is None:
             name = slide_of(old).name  # type: ignore[union-attr]
             show_info(f"There is no slide {'after' if step > 0 else 'before'} {name} in its folder.")
             return

@@ -209,6 +209,20 @@ def test_undo_goes_back_step_by_step_and_redo_forward(window: Any) -> None:
     assert seen(overlay) == int((np.float32(threshold) <= RAW * 6).sum())
 
 
+def test_a_cut_by_another_measure_is_one_step(window: Any) -> None:
+    _, tab, overlay = window
+    before = (overlay.settings.cut_by, overlay.settings.threshold)
+    overlay.cut("count", 2)
+    assert seen(overlay) == 2
+    assert tab.threshold.by.current.value == "count"
+    overlay.undo()
+    assert (overlay.settings.cut_by, overlay.settings.threshold) == before
+    assert seen(overlay) == 6
+    assert tab.threshold.by.current.value == "value"
+    overlay.cut("percentile", 0)  # hides nothing, as before: still told
+    assert tab.threshold.by.current.value == "percentile"
+
+
 def test_score_and_scale_chosen_in_haste_are_two_steps(window: Any) -> None:
     _, tab, overlay = window
     tab.scale.choose("ratio")
