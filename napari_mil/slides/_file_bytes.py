@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..errors import SlideError
 
+_CLOCK_S = 2.0  # network drives and memory sticks round the time of the last change
+
 
 class _Descriptor:
     """An open file, closed when nobody holds it any more.
@@ -38,6 +40,7 @@ class FileBytes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._known = path.stat()
         self._lock = threading.Lock()
         self._descriptor: _Descriptor | None = None
         self.closed = False
@@ -48,7 +51,7 @@ class FileBytes:
         Raises
         ------
         SlideError
-            If the file has been closed, or can no longer be read.
+            If the file has been closed, can no longer be read, or is another than it was when it had to be opened anew.
         """
         try:
             return self._read(offset, count)
@@ -77,7 +80,7 @@ class FileBytes:
             if self.closed:
                 raise SlideError(f"{self._path} has been closed. Open the slide again to read from it.")
             if self._descriptor is None:
-                self._descriptor = _Descriptor(os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+                self._descriptor = self._open()
             if not hasattr(os, "pread"):
                 os.lseek(self._descriptor.number, offset, os.SEEK_SET)
                 return os.read(self._descriptor.number, count)
@@ -86,3 +89,11 @@ class FileBytes:
             return os.pread(held.number, count, offset)
         finally:
             del held  # an error that is kept keeps this frame
+
+    def _open(self) -> _Descriptor:
+        """Open the file, unless another lies there by now: what is known of this one would make nonsense of it."""
+        opened = _Descriptor(os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        now, known = os.fstat(opened.number), self._known
+        if now.st_size != known.st_size or abs(now.st_mtime - known.st_mtime) > _CLOCK_S:
+            raise SlideError(f"{self._path} has changed on disk since it was opened. Open the slide again.")
+        return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_mil.errors import SlideError
 from napari_mil.slides import Slide, UnreadableRegionError, empty_rgb, open_slide
 from napari_mil.slides._file_bytes import FileBytes
 from napari_mil.slides._openslide import OpenSlideSource
@@ -187,3 +189,19 @@ def test_a_file_stays_open_for_who_reads_it_and_no_longer(tmp_path: Path, monkey
         assert list(threads.map(lambda at: file.read(at, 1)[0], range(200))) == list(range(200))
     file.close()
     assert opened() == 0
+
+
+def test_another_file_in_its_place_is_not_read_by_what_is_known_of_the_first(
+    jpeg_slide: Path, tmp_path: Path, jpeg_whole: dict[Path, np.ndarray]
+) -> None:
+    path = Path(shutil.copy2(jpeg_slide, tmp_path / "a.tif"))
+    with open_slide(path) as slide:
+        expected = jpeg_whole[jpeg_slide][:TILE, :TILE]
+        assert np.array_equal(slide.read(0, 0, 0, TILE, TILE), expected)
+        slide.rest()
+        os.utime(path, (0, path.stat().st_mtime + 1))  # as a network drive rounds it
+        assert np.array_equal(slide.read(0, 0, 0, TILE, TILE), expected)
+        slide.rest()
+        path.write_bytes(path.read_bytes() + b" ")
+        with pytest.raises(SlideError, match=r"has changed on disk since it was opened\. Open the slide"):
+            slide.read(0, 0, 0, TILE, TILE)
