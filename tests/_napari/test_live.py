@@ -12,6 +12,7 @@ import pytest
 from napari.layers import Image
 
 from napari_mil import pipeline
+from napari_mil._napari import worker
 from napari_mil._napari.layers import KEY, LIVE_OF, slide_of
 from napari_mil._napari.overlay import overlay_of
 from napari_mil._napari.writer import write_map
@@ -175,6 +176,7 @@ def test_errors_at_its_end_leave_nothing_set_aside_from_the_search_for_garbage(
             panel._run_done((None, None))
     job.abandon()
     gate.open()
+    qtbot.waitUntil(lambda: job not in worker._running, timeout=30_000)  # a thread at work keeps the window
     assert not gc.get_freeze_count()
     assert panel.live is None
     assert not panel.running
